@@ -7,13 +7,12 @@ Who has a certificate of a fleet's device may publish under that device's name, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import PlanError
 
-from .zenoh_session import common_name, open_session, root, settings
+from .zenoh_session import common_name, open_session, root, runtime, settings
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -24,9 +23,8 @@ _WITHIN: Final = ('**', '**/@adv/**')
 """What stands behind a key's beginning; Zenoh's own parts, behind an @, are not in ``**``."""
 
 
-_RUNTIME: Final = '(rx: (worker_threads: 8))'
-"""Zenoh's threads that read. With its own number of them (1.10.2, two processors) a device whose address had changed heard nothing
-for 6 s and more after about one change in four, and others neither; with eight after none of 25."""
+_THREADS: Final = 8
+"""Of a router, which has several connections that may break at once; see `runtime`."""
 
 
 def open_router(found: dict[str, Any]) -> Any:
@@ -34,7 +32,7 @@ def open_router(found: dict[str, Any]) -> Any:
 
     :raises zenoh.ZError: if the address is taken.
     """
-    os.environ.setdefault('ZENOH_RUNTIME', _RUNTIME)
+    runtime(_THREADS)
     return open_session(found)
 
 
