@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from edge_dnn_partition.control.scheduling.switch import Activate, Drop, PlanSwitch
-from edge_dnn_partition.errors import NotReadyError
+from edge_dnn_partition.errors import NotReadyError, WireError
 from edge_dnn_partition.execution.frames.actions import Accepted, Ended, Send
 from edge_dnn_partition.execution.frames.dispatcher import FrameDispatcher
 from edge_dnn_partition.execution.frames.failure import Failure, kind_of
@@ -309,6 +309,10 @@ class ProtocolFleet:
             try:
                 worker.jobs += worker.pipeline.receive(address, tensors, {}, stages, (), self.now)
             except NotReadyError as error:
+                self.fail(who, address, -1, error)
+            except WireError as error:
+                # A scheduler without a record may give a plan the version of a shadow plan that no device had heard of.
+                assert address.frame_number >= FIRST_NUMBER
                 self.fail(who, address, -1, error)
             return
         outputs = {name: array for name, array in tensors.items() if name in self.model.outputs}
