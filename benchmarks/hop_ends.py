@@ -136,15 +136,15 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from edge_dnn_partition.nodes.core.process import Spinner
     from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.transport.fragments import Address
-    from edge_dnn_partition.transport.zenoh_session import open_session, place
+    from edge_dnn_partition.transport.zenoh_session import place
 
     fleet = Fleet.model_validate(options['fleet'])
     here = fleet.source if role == 'send' else options['peer']
     where, there = place(fleet, here), Count()
     if where is not None and role != 'send':
-        from edge_dnn_partition.transport.zenoh_router import router_settings
+        from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
 
-        _KEPT.append(open_session(router_settings([fleet])))
+        _KEPT.append(open_router(router_settings([fleet])))
 
     class Node(FleetNode):
         def setup(self) -> None:

@@ -117,7 +117,8 @@ class WholeSender:
         return (way for (other, _), way in self.ways.items() if other == device)
 
     def _flights_to(self, device: str) -> list[Flight]:
-        return [flight for way in self._ways_to(device) for flight in way.flights.values()]
+        """Return what is under way to a device; not what is to leave again, which may be lost."""
+        return [flight for way in self._ways_to(device) for number, flight in way.flights.items() if number not in way.waiting]
 
     # Leaving --------------------------------------------------------------------------------------------------
 
@@ -173,10 +174,7 @@ class WholeSender:
         return target, flight
 
     def _may_leave(self, device: str, message: TensorMessage) -> bool:
-        flights = [
-            flight for flight in self._flights_to(device)
-            if len(flight.message.buffer) > PING_BYTES and flight.message.number != message.number
-        ]  # fmt: skip
+        flights = [flight for flight in self._flights_to(device) if len(flight.message.buffer) > PING_BYTES]
         if len(message.buffer) <= PING_BYTES or len(flights) < AHEAD:
             return True
         estimate = self.links[device].estimator.estimate
@@ -210,6 +208,13 @@ class WholeSender:
         since = max(flight.queued_at, self._answered.get(device, -math.inf))
         return since + (_OVERDUE * usual + _OVERDUE_SECONDS) * 2.0 ** (min(flight.times, _MOST_TIMES) - 1)
 
+    def overdue(self, now: float) -> bool:
+        """Return whether a message that somebody is there to receive is overdue."""
+        return any(
+            self._due(device, flight) <= now
+            for (device, _), way in self.ways.items() if way.present for n, flight in way.flights.items() if n not in way.waiting
+        )  # fmt: skip
+
     def next_at(self, now: float) -> float:
         """Return when something is to leave; infinite if nothing is until there is an answer."""
         due = math.inf
@@ -218,7 +223,7 @@ class WholeSender:
                 continue
             if (message := way.next(now)) is not None and self._may_leave(device, message):
                 return now
-            due = min(due, *(self._due(device, flight) for flight in way.flights.values()), math.inf)
+            due = min(due, *(self._due(device, flight) for n, flight in way.flights.items() if n not in way.waiting), math.inf)
         return due
 
     # What comes back ------------------------------------------------------------------------------------------

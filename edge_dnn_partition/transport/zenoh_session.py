@@ -31,6 +31,9 @@ HOME: Final = '_'
 """Stands for the source's site where that has no name."""
 LEASE_SECONDS: Final = 2.0
 """Who has sent nothing for so long is taken to be gone, and one that is still there connects again."""
+_STUCK_SECONDS: Final = 1.5
+"""A connection that takes no batch of a tensor for so long is closed and opened again: its address may have changed. A link of less
+than 100 kbit/s is too slow for that."""
 _CONNECT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _MISS_SECONDS: Final = 0.5
@@ -123,6 +126,7 @@ def settings(mode: str, *, listen: Sequence[str] = (), connect: Sequence[str] = 
         'scouting/gossip/enabled': False,
         'timestamping/enabled': True,
         'transport/link/tx/lease': int(LEASE_SECONDS * 1000),
+        'transport/link/tx/queue/congestion_control/block/wait_before_close': int(_STUCK_SECONDS * 1e6),
         'transport/link/tx/batch_size': _BATCH_BYTES,
         'transport/shared_memory/enabled': False,
     }  # fmt: skip

@@ -19,8 +19,7 @@ from trial_fleet import images, write_fleet
 from edge_dnn_partition.deployment.processes import device_processes, scheduler_process
 from edge_dnn_partition.deployment.supervisor import Supervisor
 from edge_dnn_partition.planning.fleet.fleet import load_fleet
-from edge_dnn_partition.transport.zenoh_router import router_settings
-from edge_dnn_partition.transport.zenoh_session import open_session
+from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
 
 PLAN = 'pi:pre-1 box:1-end'
 
@@ -49,7 +48,7 @@ def test_tensors_cross_to_another_site_and_results_come_back(ros_domain, tmp_pat
     file, log = write_two_sites(tmp_path), []
     fleet = load_fleet(file)
     with ExitStack() as stack:
-        stack.enter_context(closing(open_session(router_settings([fleet]))))
+        stack.enter_context(closing(open_router(router_settings([fleet]))))
         there = stack.enter_context(domain_id())
         for device, domain in (('pi', ros_domain), ('box', there)):
             environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}

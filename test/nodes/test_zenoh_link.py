@@ -18,8 +18,8 @@ from edge_dnn_partition.deployment.certificates import make_certificates
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.fragments import Address
 from edge_dnn_partition.transport.zenoh_lan import lan_place, lan_settings
-from edge_dnn_partition.transport.zenoh_router import router_settings
-from edge_dnn_partition.transport.zenoh_session import open_session, place, settings
+from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
+from edge_dnn_partition.transport.zenoh_session import place, settings
 
 TARGET = ('box', False)
 
@@ -112,7 +112,7 @@ def hops(context):
 @pytest.mark.parametrize(('protocol', 'key'), [('tcp', None), ('tls', b'k' * 32)], ids=['tcp', 'tls'])
 def test_tensors_arrive_as_they_were_sent(hops, tmp_path, protocol, key):
     fleet = fleet_of(tmp_path, protocol)
-    with closing(open_session(router_settings([fleet]))):
+    with closing(open_router(router_settings([fleet]))):
         hop = hops(fleet, key=key)
         hop.discover(sealed=key is not None)
         random = np.random.default_rng(1)
@@ -134,14 +134,14 @@ def test_tensors_arrive_as_they_were_sent(hops, tmp_path, protocol, key):
 
 def test_what_a_dead_router_took_arrives_through_the_next(hops, tmp_path):
     fleet = fleet_of(tmp_path, 'tcp')
-    with closing(open_session(router_settings([fleet]))):
+    with closing(open_router(router_settings([fleet]))):
         hop = hops(fleet)
         hop.discover()
         hop.send(0, np.ones(10, np.float32))
         hop.spin_until(lambda: hop.got)
     hop.spin_until(lambda: not hop.links['pi'].connected(TARGET))
     hop.send(1, np.ones(10, np.float32))
-    with closing(open_session(router_settings([fleet]))):
+    with closing(open_router(router_settings([fleet]))):
         hop.spin_until(lambda: len(hop.sent) == 2)
     assert [frame for frame, _ in hop.got] == [0, 1]
 

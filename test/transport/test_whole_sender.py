@@ -121,6 +121,19 @@ def test_what_is_not_answered_leaves_again_ever_later():
     assert link.got == [0, 1] and not link.sender.bytes_waiting
 
 
+def test_a_window_full_of_lost_messages_leaves_again():
+    link = Link(megabits=8.0, delay=0.1)
+    link.send(0)
+    link.go(1.0)
+    link.works = False
+    for frame in range(1, 9):
+        link.send(frame, size=10_000)
+        link.go(0.02)
+    link.works = True
+    link.go(10.0)
+    assert link.got == list(range(9)) and not link.sender.bytes_waiting
+
+
 def test_a_frame_dropped_on_its_way_is_awaited_by_nobody():
     link = Link()
     link.works = False

@@ -32,7 +32,11 @@ _MOST_ARRIVED: Final = 256
 """So many messages wait for the node's thread; later ones are not taken, and are sent again."""
 _MOST_DEVICES: Final = 64
 """So many devices of other sites are listened to."""
-_RETRY_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 0.2
+_END_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 1.0
+_MOST_PATIENCE_SECONDS: Final = 60.0
+"""A session in which nothing has been acknowledged for so long gives way to a new one, where messages are overdue."""
 
 
 class ZenohLink:
@@ -56,14 +60,21 @@ class ZenohLink:
         self._device = node.topics.device
         self.sender = WholeSender(fleet, self._device, node.incarnation)
         """Under the condition's lock."""
-        self._settings = configuration
+        self._configuration = configuration
         self._session: Any = None
         self._publishers: dict[Target, tuple[Any, Any]] = {}
         """Of tensors and of pings."""
         self._targets: set[Target] = set()
         self._condition = threading.Condition()
-        self._to_declare: list[Callable[[Any], None]] = []
-        """What is to be made as soon as there is a session; under the condition's lock."""
+        self._declarations: list[Callable[[Any], None]] = []
+        """What each session has; under the condition's lock."""
+        self._answers: dict[str, Any] = {}
+        """The session's publishers of acknowledgements, by device."""
+        self._lost = False
+        """Whether the session has lost the router."""
+        self._opened_at = self._heard_at = -math.inf
+        """When the session was opened, and when something was acknowledged last."""
+        self._patience = _PATIENCE_SECONDS
         self._stopped = threading.Event()
         self._arrived: deque[tuple[Callable[[bytes], None], bytes, float]] = deque()
         self._handle = node.guarded(self._take_arrived, always=True)
@@ -105,7 +116,7 @@ class ZenohLink:
 
     def _declare(self, declare: Callable[[Any], None]) -> None:
         with self._condition:
-            self._to_declare.append(declare)
+            self._declarations.append(declare)
             self._condition.notify()
 
     def _take_arrived(self) -> None:
@@ -185,6 +196,7 @@ class ZenohLink:
         if ack.receiver != sender:
             raise WireError(f'{sender!r} acknowledges for {ack.receiver!r}')
         with self._condition:
+            self._heard_at, self._patience = self._node.arrived, _PATIENCE_SECONDS
             hop = self.sender.on_ack(ack, self._node.arrived)
             self._condition.notify()
         if hop is not None and ack.state == AckState.COMPLETE:
@@ -227,10 +239,7 @@ class ZenohLink:
             for way in self.sender.ways.values():
                 way.clear()
             self._condition.notify()
-            session = self._session
-        if session is not None:
-            session.close()
-        self._thread.join(1.0)
+        self._thread.join(_END_SECONDS)
 
     # Receiving ------------------------------------------------------------------------------------------------
 
@@ -240,14 +249,16 @@ class ZenohLink:
         """See `TensorLink`."""
         topics = self._node.topics
         receiver = FragmentReceiver(self._device, on_message, expect=expect, max_bytes=max_bytes, hold_acks=False)
-        publishers: dict[str, Any] = {}
 
         def answer(ack: Ack) -> None:
-            if ack.sender not in publishers:
+            session, known = self._session, self._answers
+            if session is None:
+                return
+            if ack.sender not in known:
                 priority = zenoh.Priority.INTERACTIVE_HIGH
                 topic = topics.acks(ack.sender)
-                publishers[ack.sender] = self._publisher(self._session, HopAck, topic, qos.ACKS, priority=priority, express=True)
-            publishers[ack.sender].publish(encode_ack(ack, time.monotonic()))
+                known[ack.sender] = self._publisher(session, HopAck, topic, qos.ACKS, priority=priority, express=True)
+            known[ack.sender].publish(encode_ack(ack, time.monotonic()))
 
         def on_fragment(sender: str, raw: bytes) -> None:
             fragment = decode(raw)
@@ -266,42 +277,79 @@ class ZenohLink:
     # The thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if not self._open():
-            return
+        while (session := self._open()) is not None:
+            watch = None
+            if self._place.router:
+                watch = session.info.declare_transport_events_listener(self._on_transport)
+                self._lost |= not session.info.routers_zid()
+            self._serve(session)
+            with self._condition:
+                self._session = None
+                for target in self.sender.ways:
+                    self.sender.on_present(target, False, time.monotonic())
+            self._publishers, self._answers, self._entities = {}, {}, []
+            if watch is not None:
+                watch.undeclare()
+            # In a thread of its own, as it may wait for who is gone.
+            threading.Thread(target=session.close, name='zenoh_end', daemon=True).start()
+
+    def _on_transport(self, event: Any) -> None:
+        if event.kind == zenoh.SampleKind.DELETE:
+            with self._condition:
+                self._lost = True
+                self._condition.notify()
+
+    def _open(self) -> Any:
+        """Return a session as soon as the router can be reached, a new one each time; None if the link is stopped before."""
+        while not self._stopped.is_set():
+            self._lost = False
+            try:
+                session = open_session(self._configuration)
+            except zenoh.ZError:  # the node's own session says so
+                self._stopped.wait(_RETRY_SECONDS)
+                continue
+            with self._condition:
+                self._session, self._opened_at = session, time.monotonic()
+            return session
+        return None
+
+    def _serve(self, session: Any) -> None:
+        """Hand messages over until the link is stopped or the router is lost."""
+        declared = 0
         while True:
             with self._condition:
-                if self._stopped.is_set():
+                if self._stopped.is_set() or self._lost:
                     return
-                new, self._to_declare = self._to_declare, []
+                new = self._declarations[declared:]
+                declared += len(new)
                 now = time.monotonic()
+                if self._is_dead(now):
+                    return
                 taken = None if new else self.sender.take(now)
                 if taken is None and not new:
                     self._condition.wait(min(max(self.sender.next_at(now) - now, 0.0), 1.0))
                     continue
             try:
                 for declare in new:
-                    declare(self._session)
+                    declare(session)
                 if taken is not None:
                     self._put(*taken)
             except Exception:  # noqa: BLE001
                 if self._stopped.is_set() or self._node.ending.is_set():
                     return
-                self._node.repeats.failure('a message could not be sent')
+                if not self._lost:
+                    self._node.repeats.failure('a message could not be sent')
 
-    def _open(self) -> bool:
-        """Open the session as soon as the router can be reached; return False if the link is stopped before."""
-        while not self._stopped.is_set():
-            try:
-                session = open_session(self._settings)
-            except zenoh.ZError:  # the node's own session says so
-                self._stopped.wait(_RETRY_SECONDS)
-                continue
-            with self._condition:
-                if not self._stopped.is_set():
-                    self._session = session
-                    return True
-            session.close()
-        return False
+    def _is_dead(self, now: float) -> bool:
+        """Return whether the router seems to be lost, which Zenoh itself notices only after 12 s where a tensor was under way.
+
+        Where a new session has helped nothing, the next one waits for twice as long.
+        """
+        since = max(self._opened_at, self._heard_at)
+        if not self._place.router or now - since < self._patience or not self.sender.overdue(now):
+            return False
+        self._patience = min(2 * self._patience, _MOST_PATIENCE_SECONDS)
+        return True
 
     def _put(self, target: Target, flight: Flight) -> None:
         """Hand a message over to Zenoh, which takes as long as it has no room for it."""
