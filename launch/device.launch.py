@@ -32,6 +32,9 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('device', description='the name of this device'),
         DeclareLaunchArgument('key_file', default_value='', description="the fleet's key, if it joins without a fleet file"),
         DeclareLaunchArgument(
+            'certificates', default_value='', description='the folder of its certificate, if it joins a fleet with several sites'
+        ),
+        DeclareLaunchArgument(
             'scheduler', default_value='false', choices=['true', 'false'], description='the scheduler as well: on one device only'
         ),
         OpaqueFunction(function=nodes),

@@ -32,6 +32,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('fleet', metavar='FLEET', help='the name of the fleet')
     parser.add_argument('--device', metavar='NAME', default=host_name(), help='the name of this device (default: %(default)s)')
     parser.add_argument('--key', metavar='FILE', type=Path, help="the fleet's key, if it has one")
+    parser.add_argument(
+        '--certificates', metavar='FOLDER', type=Path, help="ca.pem and this device's certificate, of a fleet with several sites"
+    )
     parser.add_argument('--seconds', metavar='N', type=float, default=20.0, help='look for the fleet for so long (default: 20)')
     parser.add_argument('--no-respawn', action='store_true', help='end everything when one process fails, instead of restarting it')
     parser.set_defaults(run=run)
@@ -45,6 +48,7 @@ def host_name() -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Get what the fleet says of itself, start the processes, keep them running until the user ends it."""
+    from edge_dnn_partition.deployment.fleet_description import Credentials
     from edge_dnn_partition.deployment.processes import device_processes
     from edge_dnn_partition.nodes.clients.joining import join_fleet
 
@@ -55,5 +59,6 @@ def run(args: argparse.Namespace) -> int:
     def say(line: str) -> None:
         sys.stderr.write(f'join: {line}\n')
 
-    fleet, path = join_fleet(name, args.device, key_file=args.key, seconds=args.seconds, say=say, wait=lambda: not asked.is_set())
+    own = Credentials(args.key, args.certificates)
+    fleet, path = join_fleet(name, args.device, credentials=own, seconds=args.seconds, say=say, wait=lambda: not asked.is_set())
     return keep_up('join', device_processes(fleet, path, args.device), asked, respawn=not args.no_respawn)

@@ -16,7 +16,9 @@ from edge_dnn_partition.cache import write_atomic
 from edge_dnn_partition.errors import PlanError, WireError
 from edge_dnn_partition.graph.source import external_files, file_sha256
 from edge_dnn_partition.planning.fleet.fleet import ANYBODY, Fleet, load_fleet
+from edge_dnn_partition.planning.fleet.network import DEVICE
 from edge_dnn_partition.units import shortened
+from edge_dnn_partition.yaml_file import read_yaml
 
 FILE_NAME: Final = 'fleet.yaml'
 MOST_FILES: Final = 256
@@ -70,7 +72,7 @@ def describe(fleet: Fleet) -> tuple[FleetDescription, dict[str, Path]]:
 
     :raises UserError: if a file is missing or is no good.
     """
-    document = fleet.model_dump(mode='json', exclude_unset=True, by_alias=True)
+    document = fleet.model_dump(mode='json', exclude_unset=True, exclude_none=True, by_alias=True)
     anybody = document.pop(f'devices.{ANYBODY}', None)
     if anybody is not None:
         document['devices'][ANYBODY] = anybody
@@ -110,28 +112,62 @@ def _named_files(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str
         yield from ((table, key) for key in keys if table.get(key) is not None)
 
 
-def write_fleet(description: FleetDescription, folder: Path, name: str, key_file: Path | None = None) -> Fleet:
+@dataclass(frozen=True)
+class Credentials:
+    """The secrets of a device that joins, which were copied to it.
+
+    :param key_file: of the fleet's key; None: it has none.
+    :param certificates: folder of the CA's certificate ``ca.pem``, and of the device's own with its key, ``NAME.pem`` and
+        ``NAME.key``; None: the fleet is within one network.
+    """
+
+    key_file: Path | None = None
+    certificates: Path | None = None
+
+
+NO_CREDENTIALS: Final = Credentials()
+
+
+def write_fleet(description: FleetDescription, folder: Path, name: str, credentials: Credentials = NO_CREDENTIALS) -> Fleet:
     """Write the file of a described fleet, `FILE_NAME`, into a folder, and return the fleet; its files are not there yet.
 
     :param name: the fleet's.
-    :param key_file: of the fleet's key, on this device.
-    :raises UserError: if the description is no good, or the folder cannot be written.
+    :raises UserError: if the description or the credentials are no good, or the folder cannot be written.
     """
     description.check()
-    text = description.text
-    if key_file is not None:
-        text += yaml.safe_dump({'security': {'key_file': str(key_file.resolve())}})
+    path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / FILE_NAME, text.encode())
+        write_atomic(path, description.text.encode())
+        document = read_yaml(path)
+        if not isinstance(document, dict):
+            raise WireError('the fleet describes itself by what is no fleet file')
+        _add(document, credentials)
+        write_atomic(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         raise PlanError(f'{folder} cannot be written ({error.strerror}): free some space, or set the cache elsewhere') from None
-    fleet = load_fleet(folder / FILE_NAME, name)
+    fleet = load_fleet(path, name)
     listed = {folder / file.path for file in description.files}
     for path in _files_of(fleet):
         if path not in listed:
             raise WireError(f'the fleet names the file {shortened(str(path))}, but does not say where it is to come from')
     return fleet
+
+
+def _add(document: dict[str, Any], credentials: Credentials) -> None:
+    """Write where this device's secrets lie into its fleet file."""
+    if credentials.key_file is not None:
+        document['security'] = {'key_file': str(credentials.key_file.resolve())}
+    network, folder = document.get('network'), credentials.certificates
+    if not isinstance(network, dict) or str(network.get('router', 'tcp/')).startswith('tcp/'):
+        return
+    if folder is None:
+        raise PlanError(
+            'the fleet has a router between its sites, which lets nobody in without a certificate: have one made where its CA is '
+            '(keygen --wan FLEET.yaml --device NAME), copy ca.pem, NAME.pem and NAME.key here, and give --certificates FOLDER'
+        )
+    files = {'ca': 'ca.pem', 'certificate': f'{DEVICE}.pem', 'key': f'{DEVICE}.key'}
+    network['tls'] = {key: str(folder.resolve() / file) for key, file in files.items()}
 
 
 def _files_of(fleet: Fleet) -> Iterator[Path]:

@@ -77,14 +77,16 @@ def device_fleet(context: LaunchContext, device: str) -> tuple[Fleet, str]:
     path = LaunchConfiguration('fleet_file').perform(context)
     if path:
         return named_fleet(context, path), path
+    from edge_dnn_partition.deployment.fleet_description import Credentials
     from edge_dnn_partition.nodes.clients.joining import join_fleet
 
     name = LaunchConfiguration('fleet').perform(context).strip('/')
     if not name:
         raise UserError('give fleet_file:=FLEET.yaml, or the name of a running fleet that this device joins, fleet:=NAME')
     pushed = context.launch_configurations.get('ros_namespace', '').strip('/')
-    key = LaunchConfiguration('key_file').perform(context)
-    fleet, joined = join_fleet('/'.join(filter(None, (pushed, name))), device, key_file=Path(key) if key else None)
+    own = (LaunchConfiguration(argument).perform(context) for argument in ('key_file', 'certificates'))
+    credentials = Credentials(*(Path(path) if path else None for path in own))
+    fleet, joined = join_fleet('/'.join(filter(None, (pushed, name))), device, credentials=credentials)
     return fleet, str(joined)
 
 

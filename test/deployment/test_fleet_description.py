@@ -10,9 +10,16 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_dnn_partition.deployment.fleet_description import FleetDescription, FleetFile, describe, missing_files, write_fleet
+from edge_dnn_partition.deployment.fleet_description import (
+    Credentials,
+    FleetDescription,
+    FleetFile,
+    describe,
+    missing_files,
+    write_fleet,
+)
 from edge_dnn_partition.errors import PlanError, WireError
-from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.planning.fleet.fleet import load_fleet, parse_fleet
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ def test_what_is_described_is_the_same_fleet_elsewhere_with_all_its_files(fleet,
     description, places = describe(fleet)
     folder = tmp_path / 'there'
     key = tmp_path / 'my.key'
-    there = write_fleet(description, folder, 'robot', key)
+    there = write_fleet(description, folder, 'robot', Credentials(key))
     assert [file.path for file in missing_files(description, folder)] == ['0/model.onnx', '0/model.data', '1/bias.npy']
     for file in description.files:
         (folder / file.path).parent.mkdir(exist_ok=True)
@@ -92,3 +99,14 @@ def test_a_fleet_that_names_files_of_this_machine_is_refused(tmp_path):
     bad = FleetDescription('source: pi\nmodel: {path: /etc/passwd}\n', ())
     with pytest.raises(WireError, match='/etc/passwd'):
         write_fleet(bad, tmp_path / 'there', 'robot')
+
+
+def test_a_device_of_several_sites_needs_a_certificate_of_its_own(fleet, tmp_path):
+    wide = {'kind': 'wan', 'router': 'tls/box.example:7447', 'sites': {'here': ['pi']},
+            'tls': {'ca': '/far/ca.pem', 'certificate': '/far/pi.pem', 'key': '/far/pi.key'}}  # fmt: skip
+    described = describe(parse_fleet({**yaml.safe_load(describe(fleet)[0].text), 'network': wide, 'inputs': {}, 'model': None}))[0]
+    assert '/far' not in described.text
+    with pytest.raises(PlanError, match='--certificates FOLDER'):
+        write_fleet(described, tmp_path / 'there', 'robot')
+    there = write_fleet(described, tmp_path / 'there', 'robot', Credentials(certificates=tmp_path / 'keys'))
+    assert there.network.tls.of('spare').certificate == tmp_path / 'keys' / 'spare.pem'

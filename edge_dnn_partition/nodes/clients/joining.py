@@ -21,7 +21,15 @@ from rclpy.signals import SignalHandlerOptions
 from edge_dnn_partition.cache import cache_dir
 from edge_dnn_partition.deployment.dds_environment import dds_environment
 from edge_dnn_partition.deployment.dds_profile import DdsProfile
-from edge_dnn_partition.deployment.fleet_description import FILE_NAME, FleetDescription, FleetFile, missing_files, write_fleet
+from edge_dnn_partition.deployment.fleet_description import (
+    FILE_NAME,
+    NO_CREDENTIALS,
+    Credentials,
+    FleetDescription,
+    FleetFile,
+    missing_files,
+    write_fleet,
+)
 from edge_dnn_partition.deployment.fleet_key import read_key
 from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.msg import DeviceDescription
@@ -43,22 +51,21 @@ _OTHERS_SECONDS: Final = (0.5, 3.0)
 
 
 def join_fleet(
-    name: str, device: str, *, key_file: Path | None = None, seconds: float = SECONDS, say: Callable[[str], None] = print,
-    wait: Callable[[], bool] = lambda: True,
+    name: str, device: str, *, credentials: Credentials = NO_CREDENTIALS, seconds: float = SECONDS,
+    say: Callable[[str], None] = print, wait: Callable[[], bool] = lambda: True,
 ) -> tuple[Fleet, Path]:
     """Return a running fleet that this machine may join as a device, and the file of it, which is in the cache from now on.
 
-    :param key_file: of the fleet's key; None: it has none.
     :param seconds: how long to look for it.
     :param say: takes lines about what it waits for.
     :param wait: asked meanwhile whether to go on.
     :raises UserError: if it is not found, does not welcome the device, or a file of it cannot be had.
     """
-    key = None if key_file is None else read_key(key_file)
+    key = None if credentials.key_file is None else read_key(credentials.key_file)
     folder = cache_dir('joined', name.replace('/', '-'), device)
     with _network(), JoiningClient(name, device, key) as client:
         description = client.description(seconds, wait)
-        fleet = write_fleet(description, folder, name, key_file)
+        fleet = write_fleet(description, folder, name, credentials)
         fleet.device(device)
         if device == fleet.source:
             raise PlanError(f'{device} is the source, which needs the fleet file: run `up FLEET.yaml --device {device}`')
