@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.model is None) != args.back:
         raise UserError('give either a model or --back')
     from edge_dnn_partition.cli.running_fleet import join_network
+    from edge_dnn_partition.deployment.model_choice import SHOWN_DIGITS
     from edge_dnn_partition.graph.shapes import parse_shapes
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
@@ -74,7 +75,10 @@ def run(args: argparse.Namespace) -> int:
         print(answer.message)
         if not answer.success:
             return 1
-        switched, before = time.monotonic(), len(client.news.plans)
-        client.wait_for(lambda: len(client.news.plans) > before, _FORCE_SECONDS, 'a plan of the new model')
+        switched = time.monotonic()
+        client.wait_for(
+            lambda: any(plan.model_sha256[:SHOWN_DIGITS] in answer.message for _, plan in client.news.plans), _FORCE_SECONDS,
+            'a plan of the new model',
+        )  # fmt: skip
     print(f'in force after {switched - begun:.1f} s of preparation and {time.monotonic() - switched:.1f} s of the switch')
     return 0

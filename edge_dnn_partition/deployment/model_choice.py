@@ -19,6 +19,8 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.blobs import BlobStore
 
 _SHA256: Final = re.compile(r'[0-9a-f]{64}')
+SHOWN_DIGITS: Final = 12
+"""Of a hash, for people."""
 _SETTINGS: Final = ('shapes',)
 
 
@@ -33,6 +35,9 @@ class ModelRef:
     sha256: str
     name: str
     settings: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f'{self.name} ({self.sha256[:SHOWN_DIGITS]}…)'
 
     def check(self) -> None:
         """Refuse what is no hash, no name of a file, or a setting that does not travel.

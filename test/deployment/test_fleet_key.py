@@ -38,7 +38,7 @@ def test_a_fleet_without_a_key_has_none(tmp_path):
     fleet = load_fleet(fleet_file(tmp_path, ''))
     assert fleet_key(fleet) is None
     monitor = fleet_processes(fleet, tmp_path / 'fleet.yaml')[1]
-    assert (monitor.node, dict(monitor.parameters)) == ('device_monitor', {})
+    assert (monitor.node, set(monitor.parameters)) == ('device_monitor', {'fleet_file'})
 
 
 @pytest.mark.parametrize(

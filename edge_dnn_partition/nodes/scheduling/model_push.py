@@ -133,7 +133,7 @@ class ModelPush:
 
     def _switch(self, ref: ModelRef) -> None:
         choose(self._node.fleet_as_written, ModelChoice(ref, self._present), self._store)
-        self._end(f'{ref.name} comes into force', success=True)
+        self._end(f'{ref} comes into force', success=True)
         self._node.every(_ANSWER_SECONDS, lambda: self._node.reload(f'the model is {ref.name} now'))
 
     def _end(self, message: str, *, success: bool) -> None:
