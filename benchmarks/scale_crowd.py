@@ -25,7 +25,6 @@ from . import process_usage
 CHURN_SECONDS: Final = 1.0
 """One device leaves and, later, joins again each so many seconds."""
 _PATIENT_SECONDS: Final = 60.0
-_SETTLE_SECONDS: Final = 6.0
 _VOICES: Final = Path(__file__).with_name('crowd_voices.py')
 
 
@@ -78,20 +77,22 @@ def _crowd(fleet: str, devices: int) -> Iterator[_Voices]:
 def measure(folder: Path, sizes: Sequence[int], seconds: float, progress: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Yield a row for each size: while all stay, and while one device leaves and another joins each second."""
     for devices in sizes:
-        row = _one(_fleet_file(folder, devices), devices, seconds)
+        row = one_crowd(folder, devices, seconds)
         progress(f'{devices} devices that only speak: scheduler {row["steady_core_share"]:.1%} of a core, '
                  f'{row["churn_core_share"]:.1%} as they come and go; a device hears '
                  f'{row["churn_heard_by_a_device_per_second"]:.1f} messages/s')  # fmt: skip
         yield row
 
 
-def _one(file: Path, devices: int, seconds: float) -> dict[str, Any]:
+def one_crowd(folder: Path, devices: int, seconds: float, *, settle_seconds: float = 6.0) -> dict[str, Any]:
+    """Return the row of one size."""
     from edge_dnn_partition.cli.running_fleet import join_network
     from edge_dnn_partition.deployment.processes import SCHEDULER, scheduler_process
     from edge_dnn_partition.deployment.supervisor import Supervisor
     from edge_dnn_partition.nodes.clients.fleet_client import FleetClient
     from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
+    file = _fleet_file(folder, devices)
     fleet, spans = load_fleet(file), []
     environment = {**os.environ, **process_usage.naming_threads(file.parent)}
     with Supervisor(environment, lambda *_: None) as supervisor, _crowd(fleet.fleet, devices) as voices:
@@ -107,7 +108,7 @@ def _one(file: Path, devices: int, seconds: float) -> dict[str, Any]:
 
             client.wait_for(all_there, _PATIENT_SECONDS, f'a plan, and {devices} devices in the state of the fleet,')
             up = time.monotonic() - begin
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(settle_seconds)
         pid = supervisor.pid(SCHEDULER)
         for verb in ('count', f'churn {CHURN_SECONDS:g}'):
             before, start = voices.ask(verb), time.monotonic()
