@@ -31,9 +31,8 @@ HOME: Final = '_'
 """Stands for the source's site where that has no name."""
 LEASE_SECONDS: Final = 2.0
 """Who has sent nothing for so long is taken to be gone, and one that is still there connects again."""
-_STUCK_SECONDS: Final = 1.5
-"""A connection that takes no batch of a tensor for so long is closed and opened again: its address may have changed. A link of less
-than 100 kbit/s is too slow for that."""
+_STUCK_SECONDS: Final = 600.0
+"""A whole tensor may take so long to leave, its connection is closed then. Zenoh's own limit of 5 s no link of 1 Mbit/s keeps."""
 _CONNECT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _MISS_SECONDS: Final = 0.5
