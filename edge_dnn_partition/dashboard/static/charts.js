@@ -10,7 +10,7 @@ function changes(fleet, time, { x, edge }, span, named) {
   for (const plan of fleet.plans) {
     if (plan.at < span[0] || plan.at > time) continue;
     const at = x(plan.at);
-    group.append(make('line', { class: 'change', x1: at, x2: at, y1: edge.top - 6, y2: edge.bottom }, title(`plan ${plan.version}: ${plan.label}\n${plan.reason}`)));
+    group.append(make('line', { class: 'change', x1: at, x2: at, y1: edge.top - 3, y2: edge.bottom }, title(`plan ${plan.version}: ${plan.label}\n${plan.reason}`)));
     const words = `${plan.version}: ${plan.label}`, wide = words.length * 6.1;
     if (!named || at < free) continue;
     // To the right of its line, or the left, or shortened on the side that has more room.
