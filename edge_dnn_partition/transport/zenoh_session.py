@@ -302,6 +302,7 @@ class WideSession:
         self._look = threading.Event()
         """Set when the router is lost, or this is closed."""
         self._closed = False
+        self._ending: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name='wide area', daemon=True)
         self._thread.start()
 
@@ -385,13 +386,16 @@ class WideSession:
                 end.declared(None)
         listener.undeclare()
         # In a thread of its own, as it may wait for who is gone.
-        threading.Thread(target=session.close, name='wide area end', daemon=True).start()
+        self._ending = threading.Thread(target=session.close, name='wide area end', daemon=True)
+        self._ending.start()
 
     def close(self) -> None:
         """End the session; what was published has been handed to the network."""
         self._closed = True
         self._look.set()
         self._thread.join(_CLOSE_SECONDS)
+        if self._ending is not None:  # a process that ends while Zenoh is at work in a thread of Python's is aborted
+            self._ending.join(_CLOSE_SECONDS)
 
 
 def _short(error: Exception) -> str:
