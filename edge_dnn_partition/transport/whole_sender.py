@@ -37,6 +37,8 @@ _AHEAD_SECONDS: Final = 0.05
 _OVERDUE: Final = 3.0
 _OVERDUE_SECONDS: Final = 1.0
 """A message is sent again after so many times its usual time and so many seconds: its connection may have broken unseen."""
+_UNKNOWN_SECONDS: Final = 30.0
+"""So many where the link has not been measured."""
 _MOST_TIMES: Final = 4
 
 
@@ -188,7 +190,10 @@ class WholeSender:
     def _repeat(self, target: Target, now: float) -> None:
         """Let what is overdue leave again; what nobody waits for any more is given up."""
         way = self.ways[target]
-        overdue = [n for n, flight in way.flights.items() if n not in way.waiting and self._due(target[0], flight) <= now]
+        overdue = [
+            n for n, flight in way.flights.items()
+            if n not in way.waiting and flight.queued_at <= now and self._due(target[0], flight) <= now
+        ]  # fmt: skip
         if overdue:
             way.link.on_silence(now, answered=False)
         for number in overdue:
@@ -200,20 +205,19 @@ class WholeSender:
 
     def _due(self, device: str, flight: Flight) -> float:
         """Return when a message is overdue: all that is before it on the link has its time as well."""
-        if math.isinf(flight.queued_at):
-            return math.inf
         estimate = self.links[device].estimator.estimate
         size = sum(len(other.message.buffer) for other in self._flights_to(device))
         usual = size / estimate.bytes_per_second + 2 * estimate.latency_seconds
-        since = max(flight.queued_at, self._answered.get(device, -math.inf))
-        return since + (_OVERDUE * usual + _OVERDUE_SECONDS) * 2.0 ** (min(flight.times, _MOST_TIMES) - 1)
+        since = max(flight.put_at if math.isinf(flight.queued_at) else flight.queued_at, self._answered.get(device, -math.inf))
+        patience = _OVERDUE_SECONDS if estimate.measured else _UNKNOWN_SECONDS
+        return since + (_OVERDUE * usual + patience) * 2.0 ** (min(flight.times, _MOST_TIMES) - 1)
 
-    def overdue(self, now: float) -> bool:
-        """Return whether a message that somebody is there to receive is overdue."""
-        return any(
-            self._due(device, flight) <= now
+    def overdue_at(self) -> float:
+        """Return when the first message under way to somebody who is there is overdue; infinite if none is under way."""
+        return min((
+            self._due(device, flight)
             for (device, _), way in self.ways.items() if way.present for n, flight in way.flights.items() if n not in way.waiting
-        )  # fmt: skip
+        ), default=math.inf)  # fmt: skip
 
     def next_at(self, now: float) -> float:
         """Return when something is to leave; infinite if nothing is until there is an answer."""

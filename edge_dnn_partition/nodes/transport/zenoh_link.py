@@ -34,6 +34,7 @@ _MOST_DEVICES: Final = 64
 """So many devices of other sites are listened to."""
 _RETRY_SECONDS: Final = 0.2
 _END_SECONDS: Final = 2.0
+_LATER_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 1.0
 _MOST_PATIENCE_SECONDS: Final = 60.0
 """A session in which nothing has been acknowledged for so long gives way to a new one, where messages are overdue."""
@@ -117,7 +118,7 @@ class ZenohLink:
     def _declare(self, declare: Callable[[Any], None]) -> None:
         with self._condition:
             self._declarations.append(declare)
-            self._condition.notify()
+            self._condition.notify_all()
 
     def _take_arrived(self) -> None:
         while self._arrived:
@@ -150,7 +151,7 @@ class ZenohLink:
         def look(status: Any) -> None:
             with self._condition:
                 self.sender.on_present(target, status.matching, time.monotonic())
-                self._condition.notify()
+                self._condition.notify_all()
 
         def declare(session: Any) -> None:
             block, priority = zenoh.CongestionControl.BLOCK, zenoh.Priority
@@ -182,14 +183,14 @@ class ZenohLink:
                 encode_seconds + time.perf_counter() - begin, max(len(buffer), 1), deadline=deadline, priority=priority,
             )  # fmt: skip
             self.sender.put(target, message, time.monotonic())
-            self._condition.notify()
+            self._condition.notify_all()
 
     def probe(self, device: str) -> None:
         """See `TensorLink`."""
         if self.connected((device, False)):
             with self._condition:
                 if self.sender.probe(device, time.monotonic()):
-                    self._condition.notify()
+                    self._condition.notify_all()
 
     def _on_ack(self, sender: str, raw: bytes) -> None:
         ack = decode_ack(raw)
@@ -198,7 +199,7 @@ class ZenohLink:
         with self._condition:
             self._heard_at, self._patience = self._node.arrived, _PATIENCE_SECONDS
             hop = self.sender.on_ack(ack, self._node.arrived)
-            self._condition.notify()
+            self._condition.notify_all()
         if hop is not None and ack.state == AckState.COMPLETE:
             self._on_sent(hop)
 
@@ -238,7 +239,7 @@ class ZenohLink:
             self._stopped.set()
             for way in self.sender.ways.values():
                 way.clear()
-            self._condition.notify()
+            self._condition.notify_all()
         self._thread.join(_END_SECONDS)
 
     # Receiving ------------------------------------------------------------------------------------------------
@@ -282,9 +283,15 @@ class ZenohLink:
             if self._place.router:
                 watch = session.info.declare_transport_events_listener(self._on_transport)
                 self._lost |= not session.info.routers_zid()
-            self._serve(session)
+            over = threading.Event()
+            threading.Thread(target=self._serve, args=(session, over), name='zenoh_put', daemon=True).start()
             with self._condition:
+                while not (self._stopped.is_set() or self._lost or self._is_dead(time.monotonic())):
+                    due = max(self._patient_until(), self.sender.overdue_at()) - time.monotonic()
+                    self._condition.wait(None if math.isinf(due) else max(due, 0.0) + _LATER_SECONDS)
+                over.set()
                 self._session = None
+                self._condition.notify_all()
                 for target in self.sender.ways:
                     self.sender.on_present(target, False, time.monotonic())
             self._publishers, self._answers, self._entities = {}, {}, []
@@ -297,7 +304,7 @@ class ZenohLink:
         if event.kind == zenoh.SampleKind.DELETE:
             with self._condition:
                 self._lost = True
-                self._condition.notify()
+                self._condition.notify_all()
 
     def _open(self) -> Any:
         """Return a session as soon as the router can be reached, a new one each time; None if the link is stopped before."""
@@ -313,19 +320,19 @@ class ZenohLink:
             return session
         return None
 
-    def _serve(self, session: Any) -> None:
-        """Hand messages over until the link is stopped or the router is lost."""
+    def _serve(self, session: Any, over: threading.Event) -> None:
+        """Hand messages over until the session is over: a tensor that waits for room in a dead one waits for long."""
         declared = 0
         while True:
             with self._condition:
-                if self._stopped.is_set() or self._lost:
+                if over.is_set():
                     return
                 new = self._declarations[declared:]
                 declared += len(new)
                 now = time.monotonic()
-                if self._is_dead(now):
-                    return
                 taken = None if new else self.sender.take(now)
+                if taken is not None:
+                    self._condition.notify_all()
                 if taken is None and not new:
                     self._condition.wait(min(max(self.sender.next_at(now) - now, 0.0), 1.0))
                     continue
@@ -335,7 +342,7 @@ class ZenohLink:
                 if taken is not None:
                     self._put(*taken)
             except Exception:  # noqa: BLE001
-                if self._stopped.is_set() or self._node.ending.is_set():
+                if over.is_set() or self._node.ending.is_set():
                     return
                 if not self._lost:
                     self._node.repeats.failure('a message could not be sent')
@@ -345,11 +352,13 @@ class ZenohLink:
 
         Where a new session has helped nothing, the next one waits for twice as long.
         """
-        since = max(self._opened_at, self._heard_at)
-        if not self._place.router or now - since < self._patience or not self.sender.overdue(now):
+        if not self._place.router or now < max(self._patient_until(), self.sender.overdue_at()):
             return False
         self._patience = min(2 * self._patience, _MOST_PATIENCE_SECONDS)
         return True
+
+    def _patient_until(self) -> float:
+        return max(self._opened_at, self._heard_at) + self._patience
 
     def _put(self, target: Target, flight: Flight) -> None:
         """Hand a message over to Zenoh, which takes as long as it has no room for it."""
