@@ -121,6 +121,22 @@ def test_what_is_not_answered_leaves_again_ever_later():
     assert link.got == [0, 1] and not link.sender.bytes_waiting
 
 
+def test_what_waits_in_a_dead_connection_is_overdue_too():
+    link = Link(megabits=8.0)
+    link.send(0)
+    link.go(1.0)
+    assert link.sender.overdue_at() == math.inf
+    link.send(1)
+    while (taken := link.sender.take(link.now)) is not None and taken[1].message.kind != FRAME:
+        pass
+    assert link.now + 1.0 < link.sender.overdue_at() < link.now + 2.0, 'it is not queued yet'
+    assert link.sender.take(link.now + 5.0) is None, 'nor to leave again on the same connection'
+    link.sender.on_present(TARGET, False, link.now)
+    link.sender.on_present(TARGET, True, link.now)
+    link.go(0.5)
+    assert link.got == [0, 1]
+
+
 def test_a_window_full_of_lost_messages_leaves_again():
     link = Link(megabits=8.0, delay=0.1)
     link.send(0)
