@@ -287,4 +287,5 @@ def _plot(figure: Figure, results: Sequence[Row]) -> None:
         axes.text(place, -0.06, label, ha='center', va='top', fontsize=8, transform=axes.get_xaxis_transform())
     axes.axhline(AGAIN_SECONDS, color='tab:red', linewidth=0.8)
     axes.set(ylabel='seconds', title='until all is there again; red: asked', xticks=[])
+    axes.set_xlim(-0.5, 3.5)
     axes.set_ylim(bottom=0.0)
