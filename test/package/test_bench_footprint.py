@@ -110,7 +110,7 @@ def test_a_target_is_missed_by_what_is_over_it(footprint):
 
 
 def test_who_waits_for_a_message_is_woken_by_it(footprint):
-    from edge_dnn_partition.benchmarks.hop_ends import Count
+    from edge_dnn_partition.benchmarks.hop_counts import Count
 
     count = Count()
     count.add(2)
