@@ -92,8 +92,8 @@ def run(*, quick: bool, progress: Callable[[str], None]) -> BenchResult:
 def _plot(figure: Figure, results: Results, every: dict[str, list[Assessment]]) -> None:
     left, right = figure.subplots(1, 2)
     names = [row['scenario'] for row in results]
-    left.plot(names, [row['coverage'] for row in results], 'o', label='width from the record')
-    left.plot(names, [row['normal_coverage'] for row in results], 'x', label='width of a normal distribution')
+    left.plot(names, [row['coverage'] for row in results], 'o', color='black', label='width from the record')
+    left.plot(names, [row['normal_coverage'] for row in results], 'x', color='grey', label='width of a normal distribution')
     left.axhline(0.9, color='grey', linewidth=0.8, linestyle='--')
     left.set(ylabel='share of intervals that hold', ylim=(0, 1.05), title='after switches')
     left.tick_params(axis='x', rotation=40)

@@ -203,7 +203,7 @@ def _conclusion(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plot(figure: Figure, results: Sequence[Mapping[str, Any]]) -> None:
-    cells = [row for row in results if 'oracle' in row]
+    cells = [row for row in results if 'best_seconds' in row]
     figure.set_size_inches(10, 0.9 * len(cells) + 1.5)
     place = figure.subplots()
     for y, row in enumerate(cells):

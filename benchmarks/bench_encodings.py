@@ -200,15 +200,17 @@ def _plot(
     figure: Figure, accuracy: list[dict[str, Any]], speeds: list[dict[str, Any]], latency: list[dict[str, Any]],
     pixels: list[dict[str, Any]],
 ) -> None:  # fmt: skip
-    first, second, third, fourth = figure.subplots(1, 4)
-    for reduction in REDUCTIONS:
+    figure.set_size_inches(9, 8)
+    first, second, third, fourth = figure.subplots(2, 2).ravel()
+    for reduction, colour in zip(REDUCTIONS, ('tab:purple', 'tab:brown'), strict=True):
         rows = [r for r in accuracy if r['encoding'] == reduction and r['cuts'] == 1]
-        first.plot([r['boundaries'][0] for r in rows], [r['points_lost'] for r in rows], marker='o', label=reduction)
+        first.plot([r['boundaries'][0] for r in rows], [r['points_lost'] for r in rows], marker='o', color=colour,
+                   label=reduction)  # fmt: skip
     first.axhline(0.5, color='grey', linestyle='--')
     first.set(title='digits', xlabel='cut', ylabel='accuracy lost, points')
     first.legend()
     names = [f'image: {r["encoding"]}' if r['kind'] == 'image' else r['encoding'] for r in speeds]
-    second.barh(names, [r['bytes_of_raw'] * 100 for r in speeds])
+    second.barh(names, [r['bytes_of_raw'] * 100 for r in speeds], color='tab:grey')
     second.set(title='bytes sent', xlabel='% of raw')
     for axes, rows, camera in ((third, latency, 'JPEG of 100 kB'), (fourth, pixels, 'pixels')):
         for label in _SETS:

@@ -319,8 +319,6 @@ _STYLES: Final = {
 
 
 def _plot(figure: Figure, results: Sequence[Mapping[str, Any]], processes: Sequence[Mapping[str, Any]]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
     figure.set_size_inches(13, 8)
     quiet = [cell for cell in results if cell['counts'] == 'robot' and cell['load'] == 'quiet']
     shown = [cell for cell in quiet if cell['rate_mbit'] in (0.5, 2.0, 8.0, 20.0, 50.0)] if processes else quiet[:5]
@@ -337,15 +335,13 @@ def _plot(figure: Figure, results: Sequence[Mapping[str, Any]], processes: Seque
                     place.plot(1e3 * ran['p95_seconds'], ran['mean_joules'], marker, color=colour, fillstyle='none', markersize=12)
         place.set(title=f'{cell["rate_mbit"]:g} Mbit/s to the cloud', xlabel='p95 latency, ms', ylabel='J a frame, Pi and Jetson',
                   xscale='log', yscale='log')  # fmt: skip
-        for axis in (place.xaxis, place.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(ScalarFormatter())
-            axis.set_minor_formatter(NullFormatter())
-    axes[0].legend(fontsize='x-small')
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=7, fontsize='small', frameon=False)
     last = axes[-1]
-    for load in dict.fromkeys(cell['load'] for cell in results):
+    loads = dict.fromkeys(cell['load'] for cell in results)
+    for load, style in zip(loads, ('-', '--', '-.', ':'), strict=False):
         cells = [cell for cell in results if cell['counts'] == 'source' and cell['load'] == load]
-        last.plot([cell['rate_mbit'] for cell in cells], [_saving(cell) for cell in cells], 'o-', label=load)
+        saved = [_saving(cell) for cell in cells]
+        last.plot([cell['rate_mbit'] for cell in cells], saved, style, marker='.', color='black', label=load)
     last.axhline(-59.5, color='grey', linewidth=0.8)
     last.set(xscale='log', xlabel='Mbit/s to the cloud', ylabel='%')
     last.set_title('energy at the source over all on the cloud', fontsize='small')

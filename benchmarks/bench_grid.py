@@ -166,7 +166,7 @@ def _plot(figure: Figure, cells: Sequence[Mapping[str, Any]]) -> None:
         mine = [1e3 * cell['adaptive']['p50_seconds'] for cell in rows]
         place.plot(rates, mine, '*', color='black', label='adaptive', markersize=9)
         place.set(xscale='log', yscale='log', title=network, xlabel='uplink, Mbit/s', ylabel='p50, ms')
-    axes[0].legend(fontsize='xx-small')
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=7, fontsize='small', frameon=False)
     last = axes[len(networks)]
     over = sorted(cell['over_oracle'] for cell in cells)
     last.plot(over, np.linspace(0, 1, len(over)), '.-', color='black')

@@ -207,17 +207,19 @@ def run(*, quick: bool, progress: Say) -> BenchResult:
 
 def _plot(figure: Figure, results: Results) -> None:
     left, right = figure.subplots(1, 2)
+    colours = {path: f'C{number}' for number, path in enumerate((*PATHS, *ZENOH))}
     for path in PATHS:
         rows = [r for r in results if r['case'] == 'machine' and r['path'] == path and r['runs']]
-        left.plot([r['bytes'] for r in rows], [r['p50_seconds'] * 1e3 for r in rows], marker='o', label=path)
+        left.plot([r['bytes'] for r in rows], [r['p50_seconds'] * 1e3 for r in rows], marker='o', color=colours[path], label=path)
     left.set(xscale='log', yscale='log', xlabel='bytes', ylabel='one way, ms', title='one machine')
     left.legend()
-    for path, marker in (('own', 'o'), ('tcp', 's'), ('rclpy', 'x'), *zip(ZENOH, '^v*', strict=True)):
-        for queue, colour in zip(QUEUES, ('tab:blue', 'tab:orange'), strict=True):
+    for path, marker in (('own', 'o'), ('tcp', 's'), ('rclpy', 'D'), *zip(ZENOH, '^v*', strict=True)):
+        for queue, face in zip(QUEUES, (colours[path], 'none'), strict=True):
             rows = [r for r in results if r['case'] == 'link' and r['path'] == path and r['queue_seconds'] == queue
                     and r.get('over_ideal')]
-            right.scatter([r['megabits'] for r in rows], [r['over_ideal'] for r in rows], marker=marker, color=colour,
-                          label=f'{path}, queue of {queue * 1e3:.0f} ms', alpha=0.7)
+            if rows:
+                right.scatter([r['megabits'] for r in rows], [r['over_ideal'] for r in rows], marker=marker, facecolors=face,
+                              edgecolors=colours[path], label=f'{path}, queue of {queue * 1e3:.0f} ms')
     right.axhline(1.1, color='tab:red', linewidth=0.8)
     right.set(xscale='log', yscale='log', xlabel='link, Mbit/s', ylabel='p50 over the ideal', title='shaped links')
     right.legend(fontsize=7)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import yaml
 
 from edge_dnn_partition.cli.bench_report import BenchResult, Target
@@ -353,9 +354,9 @@ def _plot(figure: Figure, rows: Sequence[Row]) -> None:
     for place, found in enumerate(kinds.values()):
         limit = _limit(found[0]['case'])
         for key, colour, name in (('left_seconds', 'tab:red', 'away'), ('back_seconds', 'tab:blue', 'back')):
-            values = [row[key] for row in found if row[key] is not None]
-            axes.plot(values, [place] * len(values), '.', color=colour, label=None if place else name)
-        axes.plot([limit, limit], [place - 0.4, place + 0.4], color='black', linewidth=1, label=None if place else 'asked')
+            values = [seconds for row in found for seconds in np.atleast_1d(row[key]) if seconds is not None]
+            axes.plot(values, [place] * len(values), '.', color=colour, label='' if place else name)
+        axes.plot([limit, limit], [place - 0.4, place + 0.4], color='black', linewidth=1, label='' if place else 'asked')
     axes.set_yticks(range(len(kinds)), list(kinds), fontsize=7)
     axes.invert_yaxis()
     axes.set(xscale='log', xlabel='new plan after, s', title='a resource falls away and comes back')

@@ -158,7 +158,7 @@ def _plot(figure: Figure, results: Sequence[Mapping[str, Any]]) -> None:
     for kind in ('scheduler', 'frame_source', 'worker', 'device_monitor'):
         right.plot(devices, [100 * row[f'{kind}_core_share'] for row in rows], marker='o', label=kind)
     rows = _rows(results, 'crowd')
-    for key, name in (('steady', 'scheduler, others only speak'), ('churn', 'scheduler, they come and go')):
+    for key, name in (('steady', 'scheduler, others only speak'), ('churn', 'scheduler, they come and go')) if rows else ():
         right.plot([row['devices'] for row in rows], [100 * row[f'{key}_core_share'] for row in rows], '--', marker='x', label=name)
     right.set(xlabel='devices', ylabel='% of a core, one process', title='in real processes', xscale='log', ylim=(0, None))
     right.legend(fontsize='x-small')

@@ -186,7 +186,7 @@ def _plot(figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
     axes[0].set_xticklabels(names, fontsize='x-small', rotation=15)
     axes[0].legend(fontsize='x-small')
     for place, row in zip(axes[1:], slowest, strict=True):
-        place.plot(*zip(*row['stream'], strict=True), '.', markersize=2)
+        place.plot(*zip(*row['stream'], strict=True), '.', color='black', markersize=2)
         kind = 'synthetic, ' if row['synthetic'] else ''
         place.set(yscale='log', ylabel='ms', title=f'{row["trace"]} ({kind}{row["form"]}), {row["model"]} at {row["fps"]:g} fps')
         place.title.set_fontsize('x-small')

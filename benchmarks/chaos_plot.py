@@ -37,7 +37,7 @@ def draw(
     for row in events:
         at, lane = row['at'], kinds.index(row['kind'])
         end = row['until'] if row['up'] is None else row['up']
-        lanes.barh(lane, max(end - at, 0.2), left=at, height=0.7, color=f'C{lane}')
+        lanes.barh(lane, max(end - at, 0.2), left=at, height=0.7, color='dimgrey')
         if len(events) <= _NAMED:
             lanes.text(end, lane, f' {row["victim"]}', fontsize=6, va='center')
     for row in pauses:

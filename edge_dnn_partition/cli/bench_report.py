@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition import __version__, cache
 from edge_dnn_partition.cli.legends import legends_below
+from edge_dnn_partition.cli.log_ticks import plain_log_ticks
 from edge_dnn_partition.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def write(name: str, result: BenchResult, directory: Path, *, command: str) -> t
     figure = Figure(figsize=(9, 5.5), layout='constrained')
     FigureCanvasAgg(figure)
     result.plot(figure)
+    plain_log_ticks(figure)
     legends_below(figure)
     content = io.BytesIO()
     figure.savefig(content, format='png', dpi=120)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _GAP_POINTS: Final = 3.0
 _MOST_COLUMNS: Final = 5
-_HANDLE: Final = 5.0
+_HANDLE: Final = 6.0
 """What a handle and the space about it take, in the letters' size."""
 
 
@@ -35,6 +35,6 @@ def legends_below(figure: Figure) -> None:
         widest = max(text.get_window_extent().width for text in texts) + _HANDLE * size * figure.dpi / 72
         columns = max(1, min(len(labels), _MOST_COLUMNS, int(axes.bbox.width // widest)))
         axes.legend(
-            handles, labels, loc='upper center', bbox_to_anchor=(0.5, 0.0), fontsize=size, ncols=columns,
+            handles, labels, loc='upper center', bbox_to_anchor=(0.5, 0.0), fontsize=size, ncols=columns, handlelength=3.0,
             bbox_transform=offset_copy(axes.transAxes, figure, y=-below, units='points'), borderaxespad=0.0, frameon=False,
         )  # fmt: skip
