@@ -16,7 +16,7 @@
       }
     });
   }
-  for (const one of document.querySelectorAll('header *, nav *, section *:not(svg *)')) {
+  for (const one of document.querySelectorAll('body *:not(svg *)')) {
     const box = one.getBoundingClientRect();
     if (box.width && box.right > window.innerWidth + 0.5) bad.push(`${one.tagName} ${one.id} ends at ${box.right.toFixed(0)}`);
   }

@@ -4,12 +4,14 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('aiohttp', reason='the extra `dashboard` is not installed')
 
+from edge_dnn_partition.cli import bench_report
 from edge_dnn_partition.dashboard.board import Board, FrameParts
 from edge_dnn_partition.dashboard.replay import board_of_report
 from edge_dnn_partition.dashboard.serve import new_server
@@ -149,3 +151,14 @@ def test_the_image_is_shown_when_it_is_asked_for(show):
     page.locator('#image-shown summary').click()
     expect(page.locator('#image')).to_be_visible()
     assert page.locator('#image').evaluate('image => image.naturalWidth') == 40
+
+
+@pytest.mark.parametrize('width', [360, 1280])
+def test_the_page_of_all_records_does_not_scroll_sideways(page, tmp_path, width):
+    pytest.importorskip('jinja2', reason='the extra `bench` is not installed')
+    records = shutil.copytree(REPORTS, tmp_path / 'records')
+    page.set_viewport_size({'width': width, 'height': 800})
+    page.goto(bench_report.write_page(records, {}, linked=True).as_uri())
+    assert page.locator('h2').count() > 20
+    assert page.evaluate(LAID_OUT) == []
+    assert page.evaluate('() => [...document.images].every((one) => one.naturalWidth)')
