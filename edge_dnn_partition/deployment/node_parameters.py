@@ -315,7 +315,8 @@ DASHBOARD: Final[tuple[Parameter, ...]] = (
     _BESIDE,
     Parameter(
         'more_fleets', '',
-        'further fleets on the same page, separated by commas: names of fleets that have the same model and key, or fleet files',
+        'further fleets on the same page, separated by commas: fleet files, or names of fleets that are as fleet_file says, '
+        'with the name for {fleet}',
         read_only=True,
     ),
     Parameter('host', '127.0.0.1', "address to listen on; 0.0.0.0: all of this machine's", read_only=True),

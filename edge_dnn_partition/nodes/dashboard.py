@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from edge_dnn_partition.dashboard.board import Board
 from edge_dnn_partition.dashboard.serve import new_server
 from edge_dnn_partition.deployment import start_checks
-from edge_dnn_partition.deployment.fleet_key import fleet_key, read_token
+from edge_dnn_partition.deployment.fleet_key import read_token
 from edge_dnn_partition.deployment.node_parameters import DASHBOARD
 from edge_dnn_partition.nodes.clients.fleet_board import FleetBoard
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -38,19 +38,28 @@ class Dashboard(FleetNode):
         self._fleets: dict[str, FleetBoard] = {}
         self._add(self.seals, own)
         for given in filter(None, (name.strip() for name in self.params.text('more_fleets').split(','))):
-            fleet = own
-            if given.endswith(('.yaml', '.yml')):
-                from edge_dnn_partition.planning.fleet.fleet import load_fleet
-
-                fleet = load_fleet(given)
-            topics = Topics(given.strip('/') if fleet is own or fleet is None else fleet.fleet)
+            fleet = self._further(given)
+            topics = Topics(given.strip('/') if fleet is None else fleet.fleet)
             if topics.fleet not in self._fleets:
-                key = fleet_key(fleet) if fleet is not None else None
-                self._more.append(Seals(self, topics, key, self.refuse))
-                self._add(self._more[-1], fleet)
+                seals = Seals(self, topics, None, self.refuse) if fleet is None else self.seals_of(fleet, topics)
+                self._more.append(seals)
+                self._add(seals, fleet)
+
+    def _further(self, given: str) -> Fleet | None:
+        """Return a fleet by its file, or by its name, which is then as the first one's file says; None if there is none."""
+        if given.endswith(('.yaml', '.yml')):
+            file, name = given, ''
+        elif self._own is not None:
+            file, name = self.params.text('fleet_file'), given.strip('/')
+        else:
+            return None
+        from edge_dnn_partition.planning.fleet.fleet import load_fleet
+
+        return load_fleet(file, name)
 
     def _add(self, seals: Seals, fleet: Fleet | None) -> None:
-        layers = self._boards[0].layers if self._boards and fleet is self._own else _layers(fleet)
+        known = self._boards and fleet is not None and self._own is not None and fleet.model == self._own.model
+        layers = self._boards[0].layers if known else _layers(fleet)
         board = Board(
             seals.topics.fleet, layers=layers, emulated=fleet is not None and fleet.emulated, controls=bool(self._token)
         )

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nodes of one site publish is heard at another, through a router, latched or not, sealed or not; strangers hear nothing."""
 
+import re
 import secrets
 import socket
 import time
+import urllib.request
 from contextlib import contextmanager
 
 import pytest
@@ -13,8 +15,10 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 pytest.importorskip('zenoh', reason='Zenoh is not installed')
 
 import rclpy
+import yaml
 import zenoh
-from edge_dnn_partition.msg import Claim, Heartbeat, StageState
+from edge_dnn_partition.msg import Claim, DeviceState, FleetState, Heartbeat, StageState
+from support import Processes
 
 from edge_dnn_partition.deployment.certificates import make_certificates
 from edge_dnn_partition.nodes.core import qos
@@ -44,12 +48,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def fleet_of(folder, router, *, name='f', port=None):
+def document(router, *, name='f', port=None):
     tls = {'ca': 'ca.pem', 'certificate': '{fleet}/{device}.pem', 'key': '{fleet}/{device}.key'}
     network = {'kind': 'wan', 'router': f'{router}/127.0.0.1:{port or free_port()}', 'sites': {'there': ['box']}}
     if router != 'tcp':
         network |= {'tls': tls, 'router_device': 'box'}
-    fleet = parse_fleet({'fleet': name, 'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'box': {}}, 'network': network}, base=folder)
+    return {'fleet': name, 'source': 'pi', 'devices': {'pi': {}, 'jetson': {}, 'box': {}}, 'network': network}
+
+
+def fleet_of(folder, router, **given):
+    fleet = parse_fleet(document(router, **given), base=folder)
     if router != 'tcp':
         make_certificates(fleet)
     return fleet
@@ -145,4 +153,26 @@ def test_who_has_no_certificate_of_the_fleet_hears_nothing_and_is_not_heard(ros_
         assert until(lambda: heard == ['pi'])
         time.sleep(0.3)
     assert (heard, overheard, box.refused) == (['pi'], [], {})
+    router.close()
+
+
+def test_one_dashboard_shows_two_fleets_of_several_sites(ros_domains, tmp_path):
+    pytest.importorskip('aiohttp', reason='the extra `dashboard` is not installed')
+    (tmp_path / 'fleet.yaml').write_text(yaml.safe_dump(document('tls', name='r1', port=(port := free_port()))))
+    fleets = [fleet_of(tmp_path, 'tls', name=name, port=port) for name in ('r1', 'r2')]
+    router = open_session(router_settings(fleets))
+    with Processes(tmp_path) as processes, node(fleets[0], 'box', ros_domains[1]) as one, node(fleets[1], 'box', ros_domains[1]) as two:
+        said = [made.advertise(FleetState, made.topics.state, qos.STATE, always=True) for made in (one, two)]
+        dashboard = processes.start_node('dashboard', '/r1', fleet_file=tmp_path / 'fleet.yaml', port=0, more_fleets='r2')
+        dashboard.wait_for('the dashboard is at ')
+        address = re.search(r'the dashboard is at (\S+)', dashboard.output)[1]
+
+        def shown():
+            for publisher in said:
+                publisher.publish(FleetState(devices=[DeviceState(device='box', alive=True)]))
+            time.sleep(0.1)
+            with urllib.request.urlopen(f'{address}metrics') as answer:
+                return set(re.findall(r'device_up{.*fleet="(.+?)"', answer.read().decode())) == {'r1', 'r2'}
+
+        assert until(shown)
     router.close()

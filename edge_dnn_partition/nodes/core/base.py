@@ -25,6 +25,8 @@ from .seals import Seals
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet
 
+    from .topics import Topics
+
 __all__ = ['FleetNode', 'Parameter']
 
 _DRAIN_STEP_SECONDS = 0.005
@@ -112,19 +114,27 @@ class FleetNode(EntityNode):
         :raises UserError: if the file or the key is no good.
         """
         # What reads fleet files takes 17 MB, which a node without one has no use for.
-        from edge_dnn_partition.deployment.fleet_key import fleet_key
         from edge_dnn_partition.deployment.model_choice import with_chosen_model
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
 
         self.fleet_as_written = load_fleet(self.params.text('fleet_file'), self.topics.fleet)
         fleet = with_chosen_model(self.fleet_as_written)
+        self.seals = self.seals_of(fleet, self.topics)
+        return fleet
+
+    def seals_of(self, fleet: Fleet, topics: Topics) -> Seals:
+        """Return what the node hears and says a fleet's messages with: its key, and its other sites if it has some.
+
+        :raises UserError: if the key or a certificate is no good.
+        """
+        from edge_dnn_partition.deployment.fleet_key import fleet_key
+
         key, wide = fleet_key(fleet), None
         if fleet.network_kind == 'wan':
             from .wide import wide_area
 
-            wide = wide_area(fleet, self.topics.device or str(self.params.get('device', '')), self.ticks.soon, self.repeats.warning)
-        self.seals = Seals(self, self.topics, key, self.refuse, wide)
-        return fleet
+            wide = wide_area(fleet, topics.device or str(self.params.get('device', '')), self.ticks.soon, self.repeats.warning)
+        return Seals(self, topics, key, self.refuse, wide)
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 
