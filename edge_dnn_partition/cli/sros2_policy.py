@@ -34,8 +34,9 @@ NODES: Final = {
     'device_monitor': Ends((*_ALL, 'blob_requests', 'blobs', 'devices', 'heartbeat', 'telemetry'),
                            (*_ALL, 'blob_requests', 'blobs', 'description')),
     'worker': Ends(
-        (*_ALL, *PER_DEVICE, 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile', 'stage_heartbeat'),
-        (*_ALL, 'description', 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow', 'tensors'),
+        (*_ALL, *PER_DEVICE, 'blob_requests', 'energy', 'frame_failure', 'heartbeat', 'plan_state', 'profile', 'stage_heartbeat'),
+        (*_ALL, 'blobs', 'description', 'emulation', 'exploration', 'frame_report', 'hedge_plan', 'plan', 'acks', 'shadow',
+         'tensors'),
         ('profile_again_here',),
     ),
     'frame_source': Ends(

@@ -14,9 +14,12 @@ import yaml
 
 from edge_dnn_partition.cache import write_atomic
 from edge_dnn_partition.errors import PlanError, WireError
+from edge_dnn_partition.graph.by_hash import offered, parts_folder
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.source import external_files, file_sha256
 from edge_dnn_partition.planning.fleet.fleet import ANYBODY, Fleet, load_fleet
 from edge_dnn_partition.planning.fleet.network import DEVICE
+from edge_dnn_partition.transport.blobs import Extent
 from edge_dnn_partition.units import shortened
 from edge_dnn_partition.yaml_file import read_yaml
 
@@ -34,11 +37,13 @@ class FleetFile:
     """A file that belongs to a fleet.
 
     :param path: relative to the fleet file.
+    :param whole: every device needs all of it; else a device fetches the weights of its stages, which are in it.
     """
 
     path: str
     sha256: str
     bytes: int
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,10 @@ class FleetDescription:
                 raise WireError(f'the fleet names {shortened(repr(file.sha256))} as the hash of {shortened(file.path)}')
 
 
-def describe(fleet: Fleet) -> tuple[FleetDescription, dict[str, Path]]:
-    """Return a fleet's description, and where each file lies here, by its hash.
+def describe(fleet: Fleet, model: Model | None = None) -> tuple[FleetDescription, dict[str, Extent]]:
+    """Return a fleet's description, and where each file and weight lies here, by its hash.
 
+    :param model: the fleet's; None: devices get its files whole.
     :raises UserError: if a file is missing or is no good.
     """
     document = fleet.model_dump(mode='json', exclude_unset=True, exclude_none=True, by_alias=True)
@@ -80,23 +86,29 @@ def describe(fleet: Fleet) -> tuple[FleetDescription, dict[str, Path]]:
     document.get('network', {}).pop('tls', None)
     document.get('model', {}).pop('postprocessing', None)
     files: list[FleetFile] = []
-    places: dict[str, Path] = {}
+    places: dict[str, Extent] = {}
 
-    def carry(path: Path, name: str) -> None:
+    def carry(path: Path, name: str, *, whole: bool = True) -> None:
         try:
             sha256, size = file_sha256(path), path.stat().st_size
         except OSError as error:
             raise PlanError(f'{path} cannot be read ({error.strerror}), so no device that joins can have it') from None
-        files.append(FleetFile(name, sha256, size))
-        places[sha256] = path
+        files.append(FleetFile(name, sha256, size, whole))
+        places[sha256] = Extent(path, 0, size)
 
     for number, (table, key) in enumerate(_named_files(document)):
         path = Path(table[key])
         table[key] = f'{number}/{path.name}'
-        carry(path, table[key])
-        if table is document.get('model') and key == 'path':
+        is_model = table is document.get('model') and key == 'path'
+        carry(path, table[key], whole=not is_model or model is None)
+        if is_model:
             for location, file in external_files(path).items():
-                carry(file, f'{number}/{location}')
+                carry(file, f'{number}/{location}', whole=model is None)
+            if model is not None:
+                parts, weights = offered(model)
+                for name, file in parts.items():
+                    carry(file, f'{parts_folder(Path(table[key]))}/{name}')
+                places |= {sha256: Extent(*place) for sha256, place in weights.items()}
     for table in (document.get('camera', {}), *document.get('inputs', {}).values()):
         for key in _ELSEWHERE:
             if table.get(key) is not None:
@@ -177,8 +189,22 @@ def _files_of(fleet: Fleet) -> Iterator[Path]:
 
 
 def missing_files(description: FleetDescription, folder: Path) -> Sequence[FleetFile]:
-    """Return the files that are not there yet, or are others by now."""
-    return [file for file in description.files if not _is_there(folder / file.path, file)]
+    """Return the files that are not there yet, or are others by now; those that are not needed whole are deleted then.
+
+    :raises PlanError: if one cannot be deleted.
+    """
+    missing = [file for file in description.files if not _is_there(folder / file.path, file)]
+    for file in missing:
+        if not file.whole:
+            _delete(folder / file.path)
+    return [file for file in missing if file.whole]
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise PlanError(f'{path} is of another model and cannot be deleted ({error.strerror})') from None
 
 
 def _is_there(path: Path, file: FleetFile) -> bool:

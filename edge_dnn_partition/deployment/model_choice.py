@@ -100,10 +100,11 @@ def choose(fleet: Fleet, choice: ModelChoice, store: BlobStore) -> None:
 
 
 def at_hand(fleet: Fleet, sha256: str) -> Path | None:
-    """Return where a model lies on this device that the fleet's file names or that it was given before.
+    """Return where a model lies on this device, its file or its parts, that the fleet's file names or that it was given before.
 
     :param fleet: as its file says.
     """
+    from edge_dnn_partition.graph.by_hash import parts_sha256
     from edge_dnn_partition.graph.source import read_source
 
     given = sorted(_folder(fleet.fleet).glob(f'{sha256}/*'))
@@ -113,7 +114,8 @@ def at_hand(fleet: Fleet, sha256: str) -> Path | None:
         if fleet.model is not None and read_source(fleet.model.path).sha256 == sha256:
             return fleet.model.path
     except ModelError:
-        pass
+        if fleet.model is not None and parts_sha256(fleet.model.path) == sha256:
+            return fleet.model.path
     return None
 
 

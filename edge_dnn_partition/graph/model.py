@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +64,10 @@ class Model:
     example: int = 0
     #: What is carried from frame to frame: outputs by the inputs that they become.
     states: Mapping[str, str] = field(default_factory=dict)
+    #: Gives the file of a weight by its hash, where the model's own file is not here (`by_hash`); none: it is here.
+    weights: Callable[[str], Path] | None = field(default=None, repr=False)
+    #: Whether the weights are other numbers than the model's, of the same sizes.
+    made_up: bool = False
 
     @functools.cached_property
     def proto(self) -> onnx.ModelProto:
@@ -80,16 +84,22 @@ def load_model(path: str | os.PathLike[str], *, shapes: Mapping[str, Sequence[in
                usual: Mapping[str, Sequence[int]] | None = None, states: Mapping[str, str] | None = None) -> Model:  # fmt: skip
     """Prepare a model (or take it from the cache) and find its layers.
 
+    Where its file is missing and its parts are there (`by_hash`), it is the model that they say, with the shapes that it has there.
+
     :param shapes: for models with open dimensions, the shape of each open input; a batch is 1 without.
     :param usual: what is open of an input otherwise, such as the preprocessing's shape; see `shapes.fix_shapes`.
     :param states: outputs by the inputs that they become for the next frame; no cut parts the two.
     :raises ModelError: the file cannot be used; the message says what to do.
     """
+    from edge_dnn_partition.graph.by_hash import load_parts, parts_folder
     from edge_dnn_partition.graph.layering import layering_of
     from edge_dnn_partition.graph.prepare import prepare
     from edge_dnn_partition.graph.source import read_source
     from edge_dnn_partition.graph.states import key_with
 
+    path = Path(path)
+    if not path.exists() and parts_folder(path).is_dir():
+        return load_parts(path, dict(states or {}))
     source = read_source(path)
     states = dict(states or {})
     prepared = prepare(source, shapes, usual, states)

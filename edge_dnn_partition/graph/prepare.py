@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: Raised when the result of the preparation changes, so that old files in the cache are not taken for new ones.
-PREPARATION_VERSION = 5
+PREPARATION_VERSION = 6
 #: Weights in external files of more bytes than this are never loaded while a model is prepared.
 DETACH_ABOVE_BYTES = 1 << 28
 WEIGHTS_FILE = 'prepared.weights'
@@ -134,7 +134,8 @@ def onnxruntime_version() -> str:
 
 def prepare_into(*, folder: str, key: str, states: Mapping[str, str], **arguments: Any) -> None:
     """Prepare a model into an empty folder and find its layers, in a process of its own: that loads onnx, onnxruntime and scipy."""
-    from edge_dnn_partition.graph import layering, preparation
+    from edge_dnn_partition.graph import by_hash, layering, preparation
 
     preparation.prepare_into(folder, **arguments)
     layering.layering_of(Path(folder, 'model.onnx'), key, states)
+    by_hash.write(Path(folder), Path(arguments['path']))

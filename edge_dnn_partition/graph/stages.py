@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +84,8 @@ def extract_stage(
     add_entry_operators(proto, model.tensors, enabled=entry_operators)
 
     def weights_at(location: str) -> Path:
+        if model.weights is not None:
+            return model.weights(location)
         return prepared_weights(model.path.parent, model.source_path, location)
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,19 @@ def extract_stage(
         _write_weights(proto, weights_at, path.with_name(path.name + '.data'))
     write_atomic(path, proto.SerializeToString(deterministic=True))
     return StageFile(path, inputs, outputs)
+
+
+def stage_weights(model: Model, layers: Collection[int]) -> Mapping[str, int]:
+    """Return where the graph says that a stage's large weights lie, each with its bytes; of `by_hash` those are hashes.
+
+    :raises ModelError: the layers cannot be a stage.
+    """
+    from edge_dnn_partition.graph import protos
+
+    inputs, outputs = stage_boundary(model, layers)
+    proto = _stage_proto(model, sorted(set(layers)), inputs, outputs)
+    external = filter(protos.is_external, protos.all_tensors(proto.graph))
+    return {location: length for location, _, length in map(protos.external_entry, external)}
 
 
 def extract_stages(

@@ -56,7 +56,7 @@ def map_weights(proto: ModelProto, weights_at: protos.Locate) -> str:
             location, offset, length = protos.external_entry(tensor)
             if location not in files:
                 files[location] = str(weights_at(location).resolve())[1:]
-            _point(tensor, files[location], offset, length)
+            point(tensor, files[location], offset, length)
             tensor.data_location = TensorProto.DEFAULT  # passed over by copy_weights
     copy_weights(proto, weights_at)
     for tensor in proto.graph.initializer:
@@ -65,7 +65,8 @@ def map_weights(proto: ModelProto, weights_at: protos.Locate) -> str:
     return '/'
 
 
-def _point(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+def point(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    """Let an external tensor lie elsewhere."""
     del tensor.external_data[:]
     for key, value in (('location', location), ('offset', offset), ('length', length)):
         tensor.external_data.add(key=key, value=str(value))
@@ -90,7 +91,7 @@ def move_weights(proto: ModelProto, weights_at: protos.Locate, stream: BinaryIO,
         position = -(-position // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         with weights_at(old).open('rb', buffering=0) as source:
             _copy_range(source, offset, stream, position, length)
-        _point(tensor, location, position, length)
+        point(tensor, location, position, length)
         position += length
     stream.truncate(position)
 

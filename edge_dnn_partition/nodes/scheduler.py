@@ -83,7 +83,7 @@ class Scheduler(FleetNode):
             self._model, self._fleet, settings_of(self.params, self._fleet), self, incarnation=self.incarnation,
             files=cache_dir('scheduler') / topics.fleet.replace('/', '-'),
         )  # fmt: skip
-        description = DescriptionPublisher(self, self._fleet, self._model.sha256)
+        description = DescriptionPublisher(self, self._fleet, self._model)
         self._pushes = ModelPush(self, self._fleet, self._model.sha256, scheduler, description)
         self._explanations = ExplanationPublisher(self)
         self._reports = ReportPublisher(self, scheduler, self._watch, self._explanations)

@@ -38,6 +38,7 @@ from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
 from edge_dnn_partition.nodes.transport.model_follower import ModelFollower
 from edge_dnn_partition.nodes.transport.site_links import site_links
+from edge_dnn_partition.nodes.transport.weight_fetcher import WeightFetcher
 from edge_dnn_partition.planning.plans.profile import Profile
 from edge_dnn_partition.sensing.sources.limits import limits_now, memory_now
 from edge_dnn_partition.transport.assembler import Received
@@ -114,6 +115,7 @@ class Worker(FleetNode):
         self._store = StageStore(
             self._model, preprocessing, providers=self._config.providers, threads=self._config.threads,
             budget_bytes=self._memory_budget(), cancelled=self.ending.is_set,
+            fetch=None if self._model.weights is None else WeightFetcher(self).fetch,
         )  # fmt: skip
         self._energy = EnergyMonitor(self, energy, self._config, self._hardware, self._fleet)
         self._link = site_links(self, self._fleet, self._hardware, on_sent=self._energy.sent)

@@ -9,6 +9,7 @@ others for as long: so a large file takes half of a link at most, and holds up a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 from edge_dnn_partition.errors import WireError
@@ -28,16 +29,28 @@ _WRONG: Final = 3
 _MOST_AHEAD: Final = 64
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """Of whom another blob was fetched, how many bytes were asked for at once, and the least seconds to the answer."""
+
+    holder: str
+    window: int
+    round_trip: float
+
+
 class BlobFetch:
     """Fetches one blob; `ask` says what to send, `on_part` takes what comes.
 
     It goes on after a break for as long as it is asked, and never begins anew but after a wrong hash.
 
     :param size: bytes that it has, if that is known.
+    :param before: the last one's end: its holder may have this one, too.
     :param share: of the link's time that it may take.
     """
 
-    def __init__(self, sha256: str, store: BlobStore, *, size: int | None = None, share: float = 0.5) -> None:
+    def __init__(
+        self, sha256: str, store: BlobStore, *, size: int | None = None, before: Earlier | None = None, share: float = 0.5
+    ) -> None:
         self.sha256, self._store, self._share = sha256, store, share
         self.total = size
         """Bytes of the blob, None as long as that is not known."""
@@ -58,6 +71,13 @@ class BlobFetch:
         self._wait_seconds = _FIRST_WAIT_SECONDS
         self._unanswered = self._wrong = 0
         self._round_trip = math.inf
+        if before is not None and size is not None:
+            self._holder, self._window, self._round_trip = before.holder, before.window, before.round_trip
+
+    @property
+    def earlier(self) -> Earlier:
+        """What the next fetch begins with."""
+        return Earlier(self._holder, self._window, self._round_trip)
 
     @property
     def have(self) -> int:

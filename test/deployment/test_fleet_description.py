@@ -55,7 +55,7 @@ def test_what_is_described_is_the_same_fleet_elsewhere_with_all_its_files(fleet,
     assert [file.path for file in missing_files(description, folder)] == ['0/model.onnx', '0/model.data', '1/bias.npy']
     for file in description.files:
         (folder / file.path).parent.mkdir(exist_ok=True)
-        shutil.copyfile(places[file.sha256], folder / file.path)
+        shutil.copyfile(places[file.sha256].path, folder / file.path)
     assert not missing_files(description, folder)
     assert there.devices == fleet.devices
     assert there.anybody == fleet.anybody
@@ -75,7 +75,7 @@ def test_a_file_that_has_changed_is_missing_again(fleet, tmp_path):
     write_fleet(description, tmp_path / 'there', 'robot')
     for file in description.files:
         (tmp_path / 'there' / file.path).parent.mkdir(exist_ok=True)
-        shutil.copyfile(places[file.sha256], tmp_path / 'there' / file.path)
+        shutil.copyfile(places[file.sha256].path, tmp_path / 'there' / file.path)
     (tmp_path / 'there' / '1' / 'bias.npy').write_bytes(b'another')
     assert [file.path for file in missing_files(description, tmp_path / 'there')] == ['1/bias.npy']
 

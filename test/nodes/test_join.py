@@ -26,6 +26,13 @@ def join(cache, *arguments):
     )  # fmt: skip
 
 
+def check_only_its_weights(cache, model):
+    """Check that a device has not got the whole model."""
+    assert not [*cache.rglob(model.name)], 'the graph alone is there, under another name'
+    fetched = sum(path.stat().st_size for path in cache.glob('blobs/*'))
+    assert 100_000 < fetched < 0.8 * model.stat().st_size
+
+
 def test_a_machine_joins_a_fleet_with_a_key_works_in_it_and_leaves(tmp_path):
     from trial_fleet import check_frames, images, write_fleet
 
@@ -55,7 +62,8 @@ def test_a_machine_joins_a_fleet_with_a_key_works_in_it_and_leaves(tmp_path):
                 lambda: {('pi', 'spare'), ('spare', 'pi')} <= {(link.sender, link.receiver) for link in trial.news.state.links}, 30.0,
                 f'links that no file names: {trial.news.state.links}',
             )  # fmt: skip
-            trial.follow('pi:pre-3 spare:3-end')
+            trial.follow('pi:pre-15 spare:15-end')
+            check_only_its_weights(there, Path(model['path']))
             again = join(tmp_path / 'elsewhere', 'trial', '--device', 'spare', '--key', str(key))
             assert "has a device 'spare' already" in again.communicate(timeout=40)[0]
         finally:

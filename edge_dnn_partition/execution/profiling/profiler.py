@@ -136,7 +136,7 @@ def profile_model(model: Model, options: ProfileOptions, *,
                        limit_seconds=options.limit_seconds, seed=model.sha256)
     seconds, overheads = fit_spans({span: times[span] for span in fitted}, segments)
     codings: tuple[TensorCoding, ...] = ()
-    if stages.memory_bytes((0, segments)) <= free:
+    if stages.memory_bytes((0, segments)) <= free and not model.made_up:
         loaded = Segments(model, boundaries, providers=options.providers, threads=options.threads)
         codings = () if samples is None else samples.codings(loaded)
         codings += measure_codings(loaded, () if samples is None else samples.prepared(),

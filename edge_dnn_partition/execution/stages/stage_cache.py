@@ -50,10 +50,15 @@ def stage_file(model: Model, layers: Collection[int]) -> StageFile:
     def extract(path: Path) -> None:
         extract_stage(model, layers, path, embed_at_most=_EMBED_AT_MOST)
 
-    path = needed(extract, 'stages', f'{model.key[:16]}-{__version__}', f'{_name(layers)}.onnx')
+    path = needed(extract, 'stages', _folder(model), f'{_name(layers)}.onnx')
     with contextlib.suppress(OSError):
         os.utime(path)
     return StageFile(path, tuple(inputs), tuple(outputs))
+
+
+def has_stage_file(model: Model, layers: Collection[int]) -> bool:
+    """Return whether a stage's file is here, in which its weights are."""
+    return (cache_dir('stages', _folder(model)) / f'{_name(layers)}.onnx').exists()
 
 
 def optimised_file(path: Path, providers: Sequence[str], optimise: Callable[[Path], None]) -> Path | None:
@@ -156,6 +161,10 @@ def _key(path: Path, providers: Sequence[str]) -> str | None:
     for text in (onnxruntime.__version__, ','.join(providers), cpu_model()):
         digest.update(text.encode() + b'\0')
     return digest.hexdigest()[:32]
+
+
+def _folder(model: Model) -> str:
+    return f'{model.key[:16]}-{__version__}'
 
 
 def _name(layers: Collection[int]) -> str:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from edge_dnn_partition.errors import ModelError
 from edge_dnn_partition.graph.model import Model
+from edge_dnn_partition.graph.stages import stage_weights
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.planning.plans.plan import Plan, StagePlan
 from edge_dnn_partition.transport.tensor_codec import decode
 from edge_dnn_partition.transport.tensors import Coded
 
 from .engine import Engine, give_back
-from .stage_cache import stage_file
+from .stage_cache import has_stage_file, stage_file
 
 Array = NDArray[Any]
 _NICER: Final = 10
@@ -75,6 +76,7 @@ class StageStore:
     :param threads: of one operator; :meth:`use_threads` changes it.
     :param budget_bytes: of weights of engines that no plan holds; may be changed at any time.
     :param cancelled: asked before each stage whether to give up.
+    :param fetch: has weights come here, given their bytes by hash, where the model's file is not here.
     """
 
     def __init__(
@@ -86,13 +88,14 @@ class StageStore:
         threads: int,
         budget_bytes: float = 1 << 30,
         cancelled: Callable[[], bool] = lambda: False,
+        fetch: Callable[[Mapping[str, int]], None] | None = None,
     ) -> None:
         self.model = model
         self.preprocessing = preprocessing
         self._providers = tuple(providers)
         self._threads = threads
         self.budget_bytes = budget_bytes
-        self._cancelled = cancelled
+        self._cancelled, self._fetch = cancelled, fetch
         self._lock = threading.Lock()
         self._engines: OrderedDict[EngineKey, Engine] = OrderedDict()
         self._plans: dict[int, dict[int, PreparedStage]] = {}
@@ -154,6 +157,8 @@ class StageStore:
             engine, threads = self._engines.get(stage.layers), self._threads
         if engine is not None:
             return engine
+        if self._fetch is not None and not has_stage_file(self.model, stage.layer_indices):
+            self._fetch(stage_weights(self.model, stage.layer_indices))
         file = stage_file(self.model, stage.layer_indices)
         engine = Engine(file.path, providers=self._providers, threads=threads, optimised_cache=True)
         engine.warm_up(2, self.model.tensors)

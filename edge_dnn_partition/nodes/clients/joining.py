@@ -158,9 +158,9 @@ class JoiningClient:
             self._executor.spin_once(timeout_sec=_TURN_SECONDS)
         if self._taken is not None:
             raise UserError(f'the fleet {fleet!r} has a device {self._topics.device!r} already: give another name, --device NAME')
-        if not len(message.paths) == len(message.sha256) == len(message.bytes):
+        if not len(message.paths) == len(message.sha256) == len(message.bytes) == len(message.whole):
             raise UserError('the fleet describes its files incompletely: install one release everywhere')
-        rows = zip(message.paths, message.sha256, message.bytes, strict=True)
+        rows = zip(message.paths, message.sha256, message.bytes, message.whole, strict=True)
         description = FleetDescription(message.fleet_file, tuple(FleetFile(*row) for row in rows))
         description.check()
         return description

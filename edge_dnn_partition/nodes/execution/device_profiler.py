@@ -15,6 +15,7 @@ from edge_dnn_partition.errors import PlanError
 from edge_dnn_partition.execution.profiling.image_samples import samples_for
 from edge_dnn_partition.execution.profiling.profiler import ProfileOptions, ProfilingCancelledError, load_or_profile
 from edge_dnn_partition.execution.stages.hardware import Hardware
+from edge_dnn_partition.graph.by_hash import with_made_up_weights
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
 from edge_dnn_partition.nodes.conversions.plan_messages import profile_message
@@ -61,10 +62,11 @@ class DeviceProfiler:
             device=node.topics.device if self._hardware.real else 'host',
             providers=config.providers, threads=config.threads, runs=node.params.whole('profile_runs'),
         )  # fmt: skip
+        model = self._model if self._model.weights is None else with_made_up_weights(self._model)
         progress = _Progress(node.get_logger().info)
         try:
             found = load_or_profile(
-                self._model, options, samples=samples, cancel=node.ending, accept_throttled=not self._hardware.real,
+                model, options, samples=samples, cancel=node.ending, accept_throttled=not self._hardware.real,
                 refresh=refresh, progress=progress, turns=self._turns, guessed=self._guessed,
             )  # fmt: skip
         except ProfilingCancelledError:

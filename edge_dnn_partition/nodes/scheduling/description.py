@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Final
 
 from edge_dnn_partition.control.scheduling.background import run_in_background
 from edge_dnn_partition.deployment.fleet_description import OFFERED, FleetDescription, FleetFile, describe
 from edge_dnn_partition.deployment.model_choice import chosen
+from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.msg import FleetDescription as DescriptionMessage
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
@@ -25,16 +25,17 @@ class DescriptionPublisher:
     """Used in the thread that spins; the files' hashes are taken on a thread of its own.
 
     :param node: the scheduler.
-    :param model_sha256: of the model in force.
+    :param model: in force.
     """
 
-    def __init__(self, node: FleetNode, fleet: Fleet, model_sha256: str) -> None:
-        self._node, self._model_sha256, self._version = node, model_sha256, 0
+    def __init__(self, node: FleetNode, fleet: Fleet, model: Model) -> None:
+        self._node, self._model_sha256, self._version = node, model.sha256, 0
         self._publisher = node.advertise(DescriptionMessage, node.topics.description, qos.DESCRIPTION)
-        self._places: dict[str, Path] = {}
-        """Of the fleet's files here, by hash."""
+        self._places: dict[str, Extent] = {}
+        """Of the fleet's files and the model's weights here, by hash."""
         BlobServer(node, node.topics, node.get_name(), self._find)
-        self._work: Future[tuple[FleetDescription, dict[str, Path]]] = run_in_background(lambda: describe(fleet), 'description')
+        self._work: Future[tuple[FleetDescription, dict[str, Extent]]]
+        self._work = run_in_background(lambda: describe(fleet, model), 'description')
         choice = chosen(fleet.fleet)
         self._earlier_sha256 = '' if choice is None else choice.earlier.sha256
         self._described: FleetDescription | None = None
@@ -62,12 +63,8 @@ class DescriptionPublisher:
             stamp=self._node.get_clock().now().to_msg(), incarnation=self._node.incarnation, version=self._version,
             fleet_file=self._described.text, paths=[file.path for file in files],
             sha256=[file.sha256 for file in files], bytes=[file.bytes for file in files],
-            whole=[True] * len(files), model_sha256=self._model_sha256, earlier_sha256=self._earlier_sha256,
+            whole=[file.whole for file in files], model_sha256=self._model_sha256, earlier_sha256=self._earlier_sha256,
         ))  # fmt: skip
 
     def _find(self, sha256: str) -> Extent | None:
-        path = self._places.get(sha256)
-        try:
-            return BlobStore().find(sha256) if path is None else Extent(path, 0, path.stat().st_size)
-        except OSError:
-            return None
+        return self._places.get(sha256) or BlobStore().find(sha256)

@@ -15,7 +15,7 @@ from edge_dnn_partition.msg import BlobBlock, BlobRequest
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.carrier import Carrier
 from edge_dnn_partition.nodes.core.topics import Topics
-from edge_dnn_partition.transport.blob_fetch import BlobFetch
+from edge_dnn_partition.transport.blob_fetch import BlobFetch, Earlier
 from edge_dnn_partition.transport.blobs import BlobPart, BlobStore
 
 TURN_SECONDS: Final = 0.01
@@ -47,6 +47,7 @@ class BlobClient:
         self._incarnation = secrets.randbits(63)
         self._queue: OrderedDict[str, tuple[int | None, Callable[[Fetched], None]]] = OrderedDict()
         self._fetch: BlobFetch | None = None
+        self._before: Earlier | None = None
         carrier.subscribe(BlobBlock, topics.blobs(), self._on_block, qos.BLOBS)
         self._requests = carrier.advertise(BlobRequest, topics.blob_requests, qos.BLOB_REQUESTS)
 
@@ -74,7 +75,7 @@ class BlobClient:
         """
         if self._fetch is None and self._queue:
             sha256, (size, _) = next(iter(self._queue.items()))
-            self._fetch = BlobFetch(sha256, self._store, size=size)
+            self._fetch = BlobFetch(sha256, self._store, size=size, before=self._before)
         if self._fetch is None:
             return
         ask = self._fetch.ask(time.monotonic())
@@ -110,6 +111,7 @@ class BlobClient:
         fetch = self._fetch
         if fetch is None or not (fetch.done or fetch.failure):
             return
+        self._before = fetch.earlier
         self._put_aside()
         _, ended = self._queue.pop(fetch.sha256)
         ended(_state(fetch))
