@@ -8,18 +8,14 @@ publishing are some, are carried out without that lock, one after the other.
 
 from __future__ import annotations
 
-import copy
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Final
 
 from rclpy.serialization import deserialize_message
 
-from edge_dnn_partition.cache import cache_dir, troubles
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.hardware import hardware_of
 from edge_dnn_partition.deployment.node_parameters import FRAME_SOURCE, check_hedge
@@ -38,21 +34,19 @@ from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame import FrameInputs
 from edge_dnn_partition.inputs.given import GivenInputs
 from edge_dnn_partition.monitoring.waiting import WaitingLog
-from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result, SourceStatus
+from edge_dnn_partition.msg import FrameFailure, FrameReport, Heartbeat, Result
 from edge_dnn_partition.msg import Plan as PlanMessage
-from edge_dnn_partition.nodes.conversions.camera_messages import content_of, kept_inputs
+from edge_dnn_partition.nodes.conversions.camera_messages import content_of
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, plan_message, status_of
-from edge_dnn_partition.nodes.conversions.wire import (
-    failure_of,
-    links_in,
-    write_links,
-)
+from edge_dnn_partition.nodes.conversions.wire import failure_of, links_in
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
+from edge_dnn_partition.nodes.frames.earlier_frames import open_journal
 from edge_dnn_partition.nodes.frames.infer_service import InferService
 from edge_dnn_partition.nodes.frames.input_feed import InputFeed
 from edge_dnn_partition.nodes.frames.input_sender import InputSender
 from edge_dnn_partition.nodes.frames.result_publisher import ResultPublisher
+from edge_dnn_partition.nodes.frames.state_publisher import StatePublisher
 from edge_dnn_partition.nodes.transport.model_follower import ModelFollower
 from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -65,13 +59,7 @@ from edge_dnn_partition.transport.timing import HopTime, Radio
 
 _TICK_SECONDS = 0.02
 _REST_TICK_SECONDS = 0.25
-"""Between ticks where no inputs wait and no frame is under way, and between heartbeats where none was for a while:"""
-_REST_SECONDS = 2.0
-_HEARTBEAT_SECONDS = 0.1
-_STATUS_SECONDS = 0.5
-"""Between checks whether the counters have changed ..."""
-_REPEAT_STATUS_SECONDS = 2.0
-"""... and between messages where they have not."""
+"""Between ticks where no inputs wait and no frame is under way."""
 _FIRST_SECONDS = 1.0
 """How often it is looked at what the first result waits for."""
 
@@ -102,7 +90,7 @@ class FrameSource(FleetNode):
         self._radio = Radio.of_fleet(fleet)
         self._memory = PlanMemory(self, fleet.constraints)
         self._journal: Journal | None = None
-        self._results_published = self._replayed = 0
+        self._results_published = 0
         self._camera_shows = False
         ledger = FrameLedger(waiting=self.params.whole('waiting'), first_id=time.time_ns() // 1_000_000)
         preprocessing = start_checks.preprocessing_of(fleet, model)
@@ -130,8 +118,6 @@ class FrameSource(FleetNode):
         size = sum(model.tensors[name].bytes for name in self._outputs - set(model.states.values()))
         self._results = self.advertise(Result, self.topics.result, qos.result_writer(size), overridable=True)
         self._reports = self.advertise(FrameReport, self.topics.frame_report, qos.RESULT, overridable=True)
-        self._statuses = self.advertise(SourceStatus, self.topics.source_status, qos.STATE, overridable=True)
-        self._heartbeats = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
         self._hedge_plans = self.advertise(PlanMessage, self.topics.hedge_plan(), qos.PLAN)
         self._meaning = ResultPublisher(self, fleet, model.outputs, preprocessing.first)
 
@@ -140,11 +126,8 @@ class FrameSource(FleetNode):
         self._closing.callback(self._infer.close, 'the frame source was stopped')
         self._closing.callback(self._meaning.stop)
 
-        self._beating = self.every(_HEARTBEAT_SECONDS, self._publish_heartbeat)
-        self._status: tuple[SourceStatus | None, float] = None, 0.0
-        self.every(_STATUS_SECONDS, lambda: self._publish_status(_REPEAT_STATUS_SECONDS))
+        self._state = StatePublisher(self, self._looking, self._link, self._inputs, model.sha256)
         self._ticking = self.every(_REST_TICK_SECONDS, self._tick)
-        self._stirred_at = time.monotonic()
         self._waiting, self._first = WaitingLog(self.get_logger().info), self.every(_FIRST_SECONDS, self._await_first)
         self.params.on_change(lambda *_: self._publish_hedge_plan(), 'hedge')
 
@@ -182,7 +165,7 @@ class FrameSource(FleetNode):
     def stop(self) -> None:
         """Take no more images; frames under way are kept, and go on when the node is active again."""
         self._feed.stop()
-        self._publish_status()
+        self._state.publish()
 
     def give_up(self) -> None:
         """Account for what is under way; nothing is dropped in silence."""
@@ -191,8 +174,8 @@ class FrameSource(FleetNode):
             lost = dispatcher.ledger.counts.lost
         if lost:
             self.get_logger().warning(f'{lost} accepted frames have no result')
-        self._publish_status()
-        self.flush(self._results, self._reports, self._statuses)
+        self._state.publish()
+        self.flush(self._results, self._reports, self._state.statuses)
 
     def teardown(self) -> None:
         """Let go of threads, the journal and open calls."""
@@ -202,30 +185,12 @@ class FrameSource(FleetNode):
 
     def _open_journal(self, now: float) -> Journal:
         """Return the journal, after the dispatcher has taken up the frames in it that have no result."""
-        folder = self.params.text('journal')
-        name = f'{self.topics.fleet.replace("/", "-")}-{self.topics.device}'
-        root = Path(os.path.expanduser(folder)) if folder else cache_dir('frames')
-        journal = Journal(root / f'{name}.journal', root / f'{name}.images' if folder else None)
-        kept = {frame_number: self._kept_inputs(journal, frame_number) for frame_number in journal.unfinished}
+        journal, kept = open_journal(self, self._given)
         with self._lock:
             self._dispatcher.ledger.number_above(journal.last)
             for frame_number, inputs in kept.items():
                 self._dispatcher.restore(frame_number, inputs, journal.runs[frame_number], now)
-        if lost := sum(inputs is None for inputs in kept.values()):
-            self.get_logger().warning(f'{lost} frames of an earlier run had no result; they are reported as lost')
         return journal
-
-    def _kept_inputs(self, journal: Journal, frame_number: int) -> FrameInputs | None:
-        """Return the inputs that were kept of a frame; None if there are none that can be read."""
-        content = journal.inputs(frame_number)
-        try:
-            inputs = kept_inputs(content) if content else None
-            if inputs is not None:
-                self._given.check(inputs.values)  # the fleet file may say otherwise now
-            return inputs
-        except WireError as error:
-            self.get_logger().warning(f'frame {frame_number} of an earlier run: {error}')
-            return None
 
     # Inputs ---------------------------------------------------------------------------------------------------
 
@@ -262,7 +227,7 @@ class FrameSource(FleetNode):
             self._memory.keep(message)
             if self.active:
                 self._tick()
-                self._publish_status()
+                self._state.publish()
 
     def _plan_in(self, message: PlanMessage) -> Plan:
         """Return a message's plan, to whose devices there are links from now on."""
@@ -312,6 +277,12 @@ class FrameSource(FleetNode):
     # Decisions and actions ------------------------------------------------------------------------------------
 
     @contextmanager
+    def _looking(self) -> Iterator[FrameDispatcher]:
+        """Give the dispatcher to somebody who only reads it."""
+        with self._lock:
+            yield self._dispatcher
+
+    @contextmanager
     def _deciding(self) -> Iterator[FrameDispatcher]:
         """Give the dispatcher an event; its actions are carried out afterwards, in order, whichever thread they come from."""
         with self._lock:
@@ -320,9 +291,8 @@ class FrameSource(FleetNode):
             with self._lock:
                 actions = self._dispatcher.take()
                 if not self._dispatcher.at_rest:
-                    self._stirred_at = time.monotonic()
                     self._ticking.set_period(_TICK_SECONDS)
-                    self._beating.set_period(_HEARTBEAT_SECONDS)
+                    self._state.stir()
             for action in actions:
                 self._carry_out(action)
 
@@ -422,44 +392,6 @@ class FrameSource(FleetNode):
         """Let the worker of this device prepare the whole model for hedges, or let it go."""
         status = PlanMessage.PROPOSED if self.params.flag('hedge') and not self._model.states else PlanMessage.DROPPED
         self._hedge_plans.publish(plan_message(self._dispatcher.hedge_plan, status))
-
-    def _publish_heartbeat(self) -> None:
-        with self._lock:
-            if time.monotonic() - self._stirred_at > _REST_SECONDS:
-                self._beating.set_period(_REST_TICK_SECONDS)
-            plans, frames = self._dispatcher.plans, self._dispatcher.ledger.in_flight
-            message = Heartbeat(
-                device=self.topics.device, node='frame_source', incarnation=self.incarnation, model_sha256=self._model.sha256,
-                active_version=plans.active_version, active_scheduler=plans.active_scheduler, last_version=plans.last_version,
-                frames=frames, speed_factor=float('nan'), process_cpu_percent=float('nan'),
-                refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
-            )  # fmt: skip
-        message.stamp = self.get_clock().now().to_msg()
-        write_links(message, self._link.states())
-        self._heartbeats.publish(message)
-
-    def _publish_status(self, unless_within_seconds: float = 0.0) -> None:
-        """Publish the counters, unless they say what was said within so many seconds."""
-        with self._lock:
-            dispatcher, ledger = self._dispatcher, self._dispatcher.ledger
-            replayed = 0 if dispatcher.states is None else dispatcher.states.replayed
-            message = SourceStatus(
-                device=self.topics.device, incarnation=self.incarnation, plan_version=dispatcher.plans.active_version,
-                **vars(ledger.counts), last_failure=ledger.last_failure, in_flight=ledger.in_flight,
-                hedged=dispatcher.hedger.started, hedge_won=dispatcher.hedger.won,
-                shadows=dispatcher.shadows.run, shadows_unanswered=dispatcher.shadows.unanswered,
-                image_encoding=self._inputs.last_encoding, image_bytes=self._inputs.last_bytes,
-                input_names=list(self._inputs.other_bytes), input_bytes=list(self._inputs.other_bytes.values()),
-            )  # fmt: skip
-        last, at = self._status
-        if last is not None and message == last and time.monotonic() - at < unless_within_seconds:
-            return
-        self._status = copy.copy(message), time.monotonic()
-        message.stamp = self.get_clock().now().to_msg()
-        self._statuses.publish(message)
-        if replayed > self._replayed:
-            self.get_logger().info(f"{replayed - self._replayed} frames ran again to bring the model's state back")
-            self._replayed = replayed
 
 
 NODE: Final = FrameSource
