@@ -80,7 +80,7 @@ def _plot(figure: Figure, results: Sequence[dict[str, Any]]) -> None:
         axes.annotate(f'{result["bit_exact_cuts"]}/{result["cuts"]}', (number, TOLERANCE * 2), ha='center', fontsize=8)
     axes.axhline(TOLERANCE, color='tab:red', label='allowed')
     axes.set_yscale('log')
-    axes.set_ylim(1e-9, TOLERANCE * 10)
+    axes.set(ylim=(1e-9, TOLERANCE * 10), xlim=(-0.6, len(names) - 0.4))
     axes.set_xticks(range(len(names)), names, rotation=30)
     axes.set_ylabel('relative difference of cuts that are not bit-exact')
     axes.set_title('Stages against the whole (above: cuts that are bit-exact)')

@@ -268,9 +268,9 @@ def _plot(figure: Figure, results: list[Row]) -> None:
     left.legend()
     rows = _rows(results, 'half', 'switching')
     places = np.arange(len(rows))
-    right.bar(places, [row['peak_bytes'] / 1e6 for row in rows], 0.5, label='peak of the worker')
+    right.bar(places, [row['peak_bytes'] / 1e6 for row in rows], 0.5, color='tab:grey', label='peak of the worker')
     right.plot(places, [row['allowed_bytes'] / 1e6 for row in rows], 'r_', markersize=40, label='allowed')
-    right.bar(places, [row['weight_bytes'] / 1e6 for row in rows], 0.25, label='weights of its stages')
+    right.bar(places, [row['weight_bytes'] / 1e6 for row in rows], 0.25, color='tab:purple', label='weights of its stages')
     right.set_xticks(places, [f'{row["device"]},\n{row["case"]}' for row in rows])
     right.set(ylabel='MB', title=f'{HALVED} on two devices')
     if rows:

@@ -253,4 +253,4 @@ def _plot(figure: Figure, results: list[Row]) -> None:
         axes.set_xticks(places, [row['case'].replace(', ', ',\n') for row in rows], rotation=90)
         axes.set(ylabel='frames per second', title=model)
         axes.margins(y=0.05)
-    figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=3, handlelength=4.0, frameon=False)

@@ -304,9 +304,9 @@ def _plot(figure: Figure, results: Results) -> None:
         left.plot(nodes, [r[key] * 1e3 for r in two], marker='o', label=label)
     left.set(xscale='log', yscale='log', xlabel='layers', ylabel='ms', title='two devices: exact plans')
     left.legend()
-    for objective in ('latency', 'throughput'):
+    for objective, colour in (('latency', 'tab:purple'), ('throughput', 'tab:brown')):
         rows = [r for r in results if r.get('gap') is not None and r['objective'] == objective]
-        right.scatter([r['seconds'] * 1e3 for r in rows], [r['gap'] * 100 for r in rows], label=objective)
+        right.scatter([r['seconds'] * 1e3 for r in rows], [r['gap'] * 100 for r in rows], color=colour, label=objective)
     right.axhline(0, color='grey', linewidth=0.8)
     right.set(xscale='log', xlabel='planning time, ms', ylabel='gap to HiGHS, %', title='more devices: quality')
     right.legend()

@@ -88,7 +88,7 @@ def main() -> None:
     figure, found = Figure(figsize=(8.5, 7), layout='constrained'), imports()
     FigureCanvasAgg(figure)
     draw(figure.subplots(), found)
-    figure.savefig(IMAGE, dpi=110, metadata={'Description': json.dumps(sorted(found))})
+    figure.savefig(IMAGE, dpi=110, bbox_inches='tight', metadata={'Description': json.dumps(sorted(found))})
 
 
 if __name__ == '__main__':

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _GAP_POINTS: Final = 3.0
 _MOST_COLUMNS: Final = 5
+_WIDEST: Final = 2.5
+"""So wide a marker may be in a legend, in the letters' size."""
 _HANDLE: Final = 6.0
 """What a handle and the space about it take, in the letters' size."""
 
@@ -34,7 +36,10 @@ def legends_below(figure: Figure) -> None:
         size = texts[0].get_fontsize()
         widest = max(text.get_window_extent().width for text in texts) + _HANDLE * size * figure.dpi / 72
         columns = max(1, min(len(labels), _MOST_COLUMNS, int(axes.bbox.width // widest)))
-        axes.legend(
+        legend = axes.legend(
             handles, labels, loc='upper center', bbox_to_anchor=(0.5, 0.0), fontsize=size, ncols=columns, handlelength=3.0,
             bbox_transform=offset_copy(axes.transAxes, figure, y=-below, units='points'), borderaxespad=0.0, frameon=False,
         )  # fmt: skip
+        for handle in legend.legend_handles:
+            if hasattr(handle, 'set_markersize'):
+                handle.set_markersize(min(handle.get_markersize(), _WIDEST * size))
