@@ -41,6 +41,10 @@ What nodes say to each other and to you. {WRITTEN}
 
 Names are absolute, `/<fleet>/…` or `/<fleet>/<device>/…`, so that two fleets share a network; every one can be remapped
 (`-r /robot/result:=/detections`). `ros2 interface show edge_dnn_partition/msg/Plan` shows the same fields.
+
+What is not known is NaN wherever a field says so, never 0 and never a number that could be one. JSON has no NaN: rosbridge makes it
+`null` in numbers and in lists of any length (not in arrays of a fixed length, of which these messages have none); bridges that send
+CDR leave it as it is. A client in JSON takes `null` as unknown; the reports and pages of this package write `null`, too.
 """
 
 METRICS_HEAD = f"""# Metrics

@@ -3,6 +3,7 @@
 """The pages that scripts write are those that they would write now."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,12 @@ def test_every_topic_has_both_ends_of_one_quality():
 
 def test_cells_are_cells():
     assert table(('a', 'b'), [('x|y', '/<fleet> `<code>`, 1 < 2')]) == ['| a | b |', '|---|---|', '| x\\|y | /&lt;fleet> `<code>`, 1 < 2 |']
+
+
+def test_no_number_that_may_be_nan_becomes_bad_json():
+    """Rosbridge makes NaN null in numbers and sequences, but leaves it in arrays of a fixed length."""
+    fixed = re.compile(r'^float(32|64)\[\d+\]', re.MULTILINE)
+    assert [file.name for kind in ('msg', 'srv') for file in (ROOT / kind).iterdir() if fixed.search(file.read_text(encoding='utf-8'))] == []
 
 
 def test_the_figure_of_the_architecture_is_not_stale():
