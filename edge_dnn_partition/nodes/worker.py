@@ -10,10 +10,8 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-import psutil
 from std_srvs.srv import Trigger
 
-from edge_dnn_partition.cache import troubles
 from edge_dnn_partition.control.state.sharing import niceness
 from edge_dnn_partition.deployment import start_checks
 from edge_dnn_partition.deployment.hardware import hardware_of
@@ -25,17 +23,18 @@ from edge_dnn_partition.execution.frames.plan_registry import PlanStatus, Prepar
 from edge_dnn_partition.execution.frames.result_codec import Report, decode_report
 from edge_dnn_partition.execution.stages.device_frames import DeviceFrames
 from edge_dnn_partition.execution.stages.stage_store import StageStore, give_way
-from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, Heartbeat, StageState
+from edge_dnn_partition.msg import DeviceEnergy, Exploration, FrameFailure, FrameReport, StageState
 from edge_dnn_partition.msg import Plan as PlanMessage
 from edge_dnn_partition.msg import Profile as ProfileMessage
 from edge_dnn_partition.nodes.conversions.plan_messages import PlanMemory, plan_for, status_of
-from edge_dnn_partition.nodes.conversions.wire import worth_in, write_links
+from edge_dnn_partition.nodes.conversions.wire import worth_in
 from edge_dnn_partition.nodes.core import qos
 from edge_dnn_partition.nodes.core.base import FleetNode
 from edge_dnn_partition.nodes.execution.device_profiler import DeviceProfiler
 from edge_dnn_partition.nodes.execution.energy import EnergyMonitor
 from edge_dnn_partition.nodes.execution.preparation import PlanPreparation
 from edge_dnn_partition.nodes.execution.stage_runner import StageRunner
+from edge_dnn_partition.nodes.execution.vital_signs import VitalSigns
 from edge_dnn_partition.nodes.transport.model_follower import ModelFollower
 from edge_dnn_partition.nodes.transport.site_links import site_links
 from edge_dnn_partition.nodes.transport.weight_fetcher import WeightFetcher
@@ -60,9 +59,6 @@ _ENDING_SECONDS = 0.6
 _QUIET_SECONDS = 0.25
 """... and no longer than this after the last frame: the frame source accepts nothing more then, if it ends as well."""
 
-_RELEASED_SECONDS = 3.0
-"""For so long the frame source still hears a worker that has let its last stages go, so that it knows of that."""
-
 
 class Worker(FleetNode):
     """Runs one device's part of each plan.
@@ -79,9 +75,6 @@ class Worker(FleetNode):
         self._closing = ExitStack()
         self._leaving = self._ending = self._is_set_up = False
         self._busy_at = self._stirred_at = self._framed_at = 0.0
-        self._took_part_at = -math.inf
-        self._process = psutil.Process()
-        self._cpu_percent, self._resident_bytes = math.nan, 0
 
     # Life -----------------------------------------------------------------------------------------------------
 
@@ -101,8 +94,6 @@ class Worker(FleetNode):
         if self._fleet.share is not None:
             give_way(niceness(self._fleet.share.priority))
 
-        self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
-        self._stage_heartbeat = self.advertise(Heartbeat, self.topics.stage_heartbeat, qos.HEARTBEAT)
         self._failures = self.advertise(FrameFailure, self.topics.frame_failure, qos.FAILURES)
         states = self.advertise(StageState, self.topics.plan_state, qos.PLAN_STATE)
         profiles = self.advertise(ProfileMessage, self.topics.profile, qos.PROFILE)
@@ -124,6 +115,7 @@ class Worker(FleetNode):
         self._runner = StageRunner(
             self, self._frames, self._store, self._link, self._energy, self._hardware, self._report_failure
         )
+        self._vital_signs = VitalSigns(self, self._fleet, self._model.sha256, self._frames, self._plans, self._runner, self._link)
         self._profiler = DeviceProfiler(
             self, profiles, self._model, self._fleet, preprocessing, lambda: self._config, self._hardware, self._on_profile,
             lambda: self._runner.turns,
@@ -273,8 +265,7 @@ class Worker(FleetNode):
     def _tidy(self) -> None:
         """Release plans that new frames no longer use and that are drained; the last one before stays."""
         now = time.monotonic()
-        self._cpu_percent = float(round(self._process.cpu_percent()))  # such that most heartbeats say the same
-        self._resident_bytes = self._process.memory_info().rss >> 20 << 20
+        self._vital_signs.measure()
         if (kept := self._memory.resume(self._plans, self._model.sha256, now)) is not None:
             self._on_plan(kept)
         self._frames.expire(now)
@@ -389,28 +380,7 @@ class Worker(FleetNode):
             self._stir()
         self._beating.set_period(self._beat_seconds)
         self._probing.set_period(self._beat_seconds if self._at_rest else _PROBE_TICK_SECONDS)
-        now = time.monotonic()
-        message = Heartbeat(
-            device=self.topics.device, node='worker', incarnation=self.incarnation, model_sha256=self._model.sha256,
-            plan_versions=self._frames.versions, active_version=self._plans.active_version,
-            active_scheduler=self._plans.active_scheduler, last_version=self._plans.last_version,
-            frames=self._frames.under_way,
-            resident_bytes=self._resident_bytes, process_cpu_percent=self._cpu_percent,
-            speed_factor=self._runner.speed.factor, stage_factor=self._runner.stage_watch.factor(now),
-            refused=sum(self.refused.values()), last_refusal=self.last_refusal, troubles=troubles(),
-        )  # fmt: skip
-        message.stamp = self.get_clock().now().to_msg()
-        write_links(message, self._link.states())
-        self._heartbeat.publish(message)
-        if self._takes_part(now):
-            self._stage_heartbeat.publish(message)
-
-    def _takes_part(self, now: float) -> bool:
-        """Return whether the frame source has to know that this worker lives: it has stages of a plan, or had them lately."""
-        device, plan = self.topics.device, self._plans.active
-        if device == self._fleet.source or self._frames.versions or (plan is not None and device in plan.devices):
-            self._took_part_at = now
-        return now - self._took_part_at < _RELEASED_SECONDS
+        self._vital_signs.publish()
 
 
 NODE: Final = Worker
