@@ -77,7 +77,7 @@ def _own(role: str, options: dict[str, Any], log: Log) -> Sending | None:
     from edge_dnn_partition.nodes.core.process import Spinner
     from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.transport.fragments import Address
-    from edge_dnn_partition.transport.zenoh_session import place
+    from edge_dnn_partition.transport.sites import place
 
     fleet = Fleet.model_validate(options['fleet'])
     here = fleet.source if role == 'send' else options['peer']

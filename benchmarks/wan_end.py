@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import Final
 
 from edge_dnn_partition.planning.fleet.fleet import load_fleet
+from edge_dnn_partition.transport.sites import place
 from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
-from edge_dnn_partition.transport.zenoh_session import WideSession, place
+from edge_dnn_partition.transport.zenoh_session import WideSession
 
 PERIOD_SECONDS: Final = 0.1
 SILENT_SECONDS: Final = 0.5

@@ -34,6 +34,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'certificates', default_value='', description='the folder of its certificate, if it joins a fleet with several sites'
         ),
+        DeclareLaunchArgument('router', default_value='', description='the router between its sites, if it joins from elsewhere'),
+        DeclareLaunchArgument('site', default_value='', description="its network's name, if it joins from elsewhere"),
         DeclareLaunchArgument(
             'scheduler', default_value='false', choices=['true', 'false'], description='the scheduler as well: on one device only'
         ),

@@ -10,8 +10,9 @@ from edge_dnn_partition.cli.doctor_machine import Check
 from edge_dnn_partition.deployment.certificates import check_certificate
 from edge_dnn_partition.errors import UserError
 from edge_dnn_partition.planning.fleet.fleet import Fleet
+from edge_dnn_partition.transport.sites import place
 from edge_dnn_partition.transport.zenoh_router import router_settings
-from edge_dnn_partition.transport.zenoh_session import open_session, place, settings
+from edge_dnn_partition.transport.zenoh_session import open_session, settings
 
 
 def sites(fleet: Fleet, here: Sequence[str]) -> Check | None:

@@ -18,6 +18,7 @@ examples:
   edge-dnn-partition join robot                            under this machine's host name
   edge-dnn-partition join robot --device jetson            under a name of its own
   edge-dnn-partition join robot --key robot.key            a fleet with a key, which was copied here
+  edge-dnn-partition join robot --router tls/box.example.org:7447 --certificates keys    from another network
 
 Finds the fleet by its name, gets its file and what belongs to it, and starts the monitor and the worker, as `up --device` does
 where there is a fleet file. The fleet file must name the device, or welcome anybody by "*" under devices. Ctrl-C leaves the fleet.
@@ -35,6 +36,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--certificates', metavar='FOLDER', type=Path, help="ca.pem and this device's certificate, of a fleet with several sites"
     )
+    parser.add_argument(
+        '--router', metavar='ADDRESS', default='', help='the router between its sites, such as tls/box.example.org:7447, if the '
+        'fleet is in another network',
+    )  # fmt: skip
+    parser.add_argument('--site', metavar='NAME', default='', help="this network's name, with --router (default: the device's)")
     parser.add_argument('--seconds', metavar='N', type=float, default=20.0, help='look for the fleet for so long (default: 20)')
     parser.add_argument('--no-respawn', action='store_true', help='end everything when one process fails, instead of restarting it')
     parser.set_defaults(run=run)
@@ -48,17 +54,16 @@ def host_name() -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Get what the fleet says of itself, start the processes, keep them running until the user ends it."""
-    from edge_dnn_partition.deployment.fleet_description import Credentials
+    from edge_dnn_partition.deployment.fleet_description import Means
     from edge_dnn_partition.deployment.processes import device_processes
     from edge_dnn_partition.nodes.clients.joining import join_fleet
 
     asked = heed_signals()
     name = args.fleet.strip('/')
 
-
     def say(line: str) -> None:
         sys.stderr.write(f'join: {line}\n')
 
-    own = Credentials(args.key, args.certificates)
-    fleet, path = join_fleet(name, args.device, credentials=own, seconds=args.seconds, say=say, wait=lambda: not asked.is_set())
+    means = Means(args.key, args.certificates, args.router, args.site)
+    fleet, path = join_fleet(name, args.device, means=means, seconds=args.seconds, say=say, wait=lambda: not asked.is_set())
     return keep_up('join', device_processes(fleet, path, args.device), asked, respawn=not args.no_respawn)

@@ -42,7 +42,8 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         '--device', action='append', default=[], metavar='NAME',
-        help='with --wan: a certificate for this device, which the file does not name, as well; may be repeated',
+        help='with --wan: a certificate for this device, which the file does not name, as well; with --router: let it in; may be '
+        'repeated',
     )  # fmt: skip
     parser.add_argument(
         '--router', metavar='FLEET.yaml',
@@ -62,9 +63,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.router:
         from edge_dnn_partition.planning.fleet.fleet import load_fleet
+        from edge_dnn_partition.transport.sites import common_name
         from edge_dnn_partition.transport.zenoh_router import router_settings
 
-        print(json.dumps(nested(router_settings([load_fleet(args.router, args.fleet_name)])), indent=2))
+        fleet = load_fleet(args.router, args.fleet_name)
+        more = [common_name(fleet.fleet, device) for device in args.device]
+        print(json.dumps(nested(router_settings([fleet], more)), indent=2))
         return 0
     if args.wan:
         from edge_dnn_partition.deployment.certificates import make_certificates

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError
-from edge_dnn_partition.transport.zenoh_session import common_name
+from edge_dnn_partition.transport.sites import common_name
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet

@@ -18,7 +18,8 @@ from edge_dnn_partition.graph.by_hash import offered, parts_folder
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.source import external_files, file_sha256
 from edge_dnn_partition.planning.fleet.fleet import ANYBODY, Fleet, load_fleet
-from edge_dnn_partition.planning.fleet.network import DEVICE
+from edge_dnn_partition.planning.fleet.network import DEVICE, JOINED, Tls
+from edge_dnn_partition.schema import check
 from edge_dnn_partition.transport.blobs import Extent
 from edge_dnn_partition.units import shortened
 from edge_dnn_partition.yaml_file import read_yaml
@@ -125,26 +126,41 @@ def _named_files(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str
 
 
 @dataclass(frozen=True)
-class Credentials:
-    """The secrets of a device that joins, which were copied to it.
+class Means:
+    """What a device that joins was given by hand: its secrets, and the way to the fleet if that is elsewhere.
 
     :param key_file: of the fleet's key; None: it has none.
     :param certificates: folder of the CA's certificate ``ca.pem``, and of the device's own with its key, ``NAME.pem`` and
         ``NAME.key``; None: the fleet is within one network.
+    :param router: between the fleet's sites; empty: the device is where the source is.
+    :param site: that it is in, which the fleet file may name or not.
     """
 
     key_file: Path | None = None
     certificates: Path | None = None
+    router: str = ''
+    site: str = ''
+
+    @property
+    def tls(self) -> Tls | None:
+        """The files of its certificate, if the router asks for one.
+
+        :raises PlanError: if it does and they were not given.
+        """
+        if not self.router or self.router.startswith('tcp/'):
+            return None
+        return check(Tls, _certificates(self.certificates), what='certificates')
 
 
-NO_CREDENTIALS: Final = Credentials()
+NOTHING_GIVEN: Final = Means()
 
 
-def write_fleet(description: FleetDescription, folder: Path, name: str, credentials: Credentials = NO_CREDENTIALS) -> Fleet:
+def write_fleet(description: FleetDescription, folder: Path, name: str, device: str, means: Means = NOTHING_GIVEN) -> Fleet:
     """Write the file of a described fleet, `FILE_NAME`, into a folder, and return the fleet; its files are not there yet.
 
     :param name: the fleet's.
-    :raises UserError: if the description or the credentials are no good, or the folder cannot be written.
+    :param device: the one that joins.
+    :raises UserError: if the description or what it was given are no good, or the folder cannot be written.
     """
     description.check()
     path = folder / FILE_NAME
@@ -154,7 +170,7 @@ def write_fleet(description: FleetDescription, folder: Path, name: str, credenti
         document = read_yaml(path)
         if not isinstance(document, dict):
             raise WireError('the fleet describes itself by what is no fleet file')
-        _add(document, credentials)
+        _add(document, device, means)
         write_atomic(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         raise PlanError(f'{folder} cannot be written ({error.strerror}): free some space, or set the cache elsewhere') from None
@@ -166,20 +182,30 @@ def write_fleet(description: FleetDescription, folder: Path, name: str, credenti
     return fleet
 
 
-def _add(document: dict[str, Any], credentials: Credentials) -> None:
-    """Write where this device's secrets lie into its fleet file."""
-    if credentials.key_file is not None:
-        document['security'] = {'key_file': str(credentials.key_file.resolve())}
-    network, folder = document.get('network'), credentials.certificates
-    if not isinstance(network, dict) or str(network.get('router', 'tcp/')).startswith('tcp/'):
+def _add(document: dict[str, Any], device: str, means: Means) -> None:
+    """Write where this device and its secrets are into its fleet file."""
+    if means.key_file is not None:
+        document['security'] = {'key_file': str(means.key_file.resolve())}
+    network = document.get('network')
+    if not isinstance(network, dict):
         return
+    if means.router:
+        network['router'] = means.router
+        sites = network.setdefault('sites', {})
+        if not any(device in members for members in sites.values()):
+            sites.setdefault(means.site if means.site in sites else f'{JOINED}{means.site}', []).append(device)
+    if not str(network.get('router', 'tcp/')).startswith('tcp/'):
+        network['tls'] = _certificates(means.certificates)
+
+
+def _certificates(folder: Path | None) -> dict[str, str]:
     if folder is None:
         raise PlanError(
             'the fleet has a router between its sites, which lets nobody in without a certificate: have one made where its CA is '
             '(keygen --wan FLEET.yaml --device NAME), copy ca.pem, NAME.pem and NAME.key here, and give --certificates FOLDER'
         )
     files = {'ca': 'ca.pem', 'certificate': f'{DEVICE}.pem', 'key': f'{DEVICE}.key'}
-    network['tls'] = {key: str(folder.resolve() / file) for key, file in files.items()}
+    return {key: str(folder.resolve() / file) for key, file in files.items()}
 
 
 def _files_of(fleet: Fleet) -> Iterator[Path]:

@@ -51,12 +51,13 @@ class DeviceMonitor(FleetNode):
         self._root = root
         self._timer: Any = None
         self._left_out: tuple[str, ...] = ()
+        self._site = ''
         self.params.on_change(self._follow_rate, 'rate_hz')
 
     def setup(self) -> None:
         """Make the publishers, the subscriptions and the timer."""
         if self.params.text('fleet_file'):
-            self.load_fleet()
+            self._site = self.load_fleet().site_of(self.topics.device)
         self._meter = HostMeter(self._root, self._heard(), self._model(), deadline_seconds=_SENSOR_SECONDS)
         self._telemetry = self.advertise(Telemetry, self.topics.telemetry, qos.TELEMETRY, overridable=True)
         self._heartbeat = self.advertise(Heartbeat, self.topics.heartbeat, qos.HEARTBEAT)
@@ -134,7 +135,7 @@ class DeviceMonitor(FleetNode):
         cores, memory = sample.limits.whole_cores, sample.memory.total_bytes
         self._description.publish(DeviceDescription(
             stamp=self.get_clock().now().to_msg(), device=self.topics.device, incarnation=self.incarnation,
-            entry=json.dumps({'threads': cores}), release=__version__, machine=platform.machine(), cores=cores,
+            site=self._site, entry=json.dumps({'threads': cores}), release=__version__, machine=platform.machine(), cores=cores,
             memory_bytes=memory, providers=self._providers(),
             meters=list(self._meter.meters()), model_sha256=sorted(self._models.models) if self._models is not None else [],
         ))  # fmt: skip

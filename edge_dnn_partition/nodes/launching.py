@@ -77,16 +77,17 @@ def device_fleet(context: LaunchContext, device: str) -> tuple[Fleet, str]:
     path = LaunchConfiguration('fleet_file').perform(context)
     if path:
         return named_fleet(context, path), path
-    from edge_dnn_partition.deployment.fleet_description import Credentials
+    from edge_dnn_partition.deployment.fleet_description import Means
     from edge_dnn_partition.nodes.clients.joining import join_fleet
 
-    name = LaunchConfiguration('fleet').perform(context).strip('/')
-    if not name:
+    fleet_name = LaunchConfiguration('fleet').perform(context).strip('/')
+    if not fleet_name:
         raise UserError('give fleet_file:=FLEET.yaml, or the name of a running fleet that this device joins, fleet:=NAME')
     pushed = context.launch_configurations.get('ros_namespace', '').strip('/')
-    own = (LaunchConfiguration(argument).perform(context) for argument in ('key_file', 'certificates'))
-    credentials = Credentials(*(Path(path) if path else None for path in own))
-    fleet, joined = join_fleet('/'.join(filter(None, (pushed, name))), device, credentials=credentials)
+    given = {name: LaunchConfiguration(name).perform(context) for name in ('key_file', 'certificates', 'router', 'site')}
+    key_file, certificates = (Path(path) if (path := given[name]) else None for name in ('key_file', 'certificates'))
+    means = Means(key_file, certificates, given['router'], given['site'])
+    fleet, joined = join_fleet('/'.join(filter(None, (pushed, fleet_name))), device, means=means)
     return fleet, str(joined)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from edge_dnn_partition.planning.fleet.fleet import Fleet
 
-from .zenoh_session import HOME, Place, settings
+from .sites import HOME, Place
+from .zenoh_session import settings
 
 _GROUP: Final = '224.0.0.224'
 _FIRST_PORT: Final = 7500

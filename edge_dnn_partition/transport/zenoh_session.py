@@ -1,10 +1,8 @@
 # Copyright 2026 The edge_dnn_partition authors
 # SPDX-License-Identifier: Apache-2.0
-"""A process's way to other sites of its fleet: one Zenoh session, opened to the router, and again whenever it is lost.
+"""A process's way to other sites of its fleet (`sites`): one Zenoh session, opened to the router, and again whenever it is lost.
 
-A message of a fleet's topic ``/<fleet>/<leaf>`` has the key ``edge_dnn_partition/<fleet>/<site>/<device>/<leaf>``, of who sends it.
-Readers subscribe to the sites that are not theirs, so that nothing of their own site goes to the router and comes back. Zenoh
-sends only what somebody elsewhere has subscribed to.
+Zenoh sends only what somebody elsewhere has subscribed to.
 """
 
 from __future__ import annotations
@@ -17,18 +15,15 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError
 
 if TYPE_CHECKING:
-    from edge_dnn_partition.planning.fleet.fleet import Fleet
     from edge_dnn_partition.planning.fleet.network import Tls
 
-ROOT: Final = 'edge_dnn_partition'
-HOME: Final = '_'
-"""Stands for the source's site where that has no name."""
+    from .sites import Place
+
 LEASE_SECONDS: Final = 2.0
 """Who has sent nothing for so long is taken to be gone, and one that is still there connects again."""
 _STUCK_SECONDS: Final = 600.0
@@ -47,64 +42,6 @@ _SOURCES: Final = 1024
 _CLOSE_SECONDS: Final = 1.0
 
 Take = Callable[[bytes], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process is in a fleet of several sites.
-
-    :param device: the one that it runs on, or beside.
-    :param others: the sites that are not its own.
-    """
-
-    fleet: str
-    site: str
-    device: str
-    others: tuple[str, ...]
-    router: str
-    tls: Tls | None = None
-
-    @property
-    def own(self) -> str:
-        """What the keys of its messages begin with."""
-        return f'{root(self.fleet)}/{self.site}/{self.device}'
-
-    def key(self, leaf: str) -> str:
-        """Return the key of what it publishes under a topic of the fleet."""
-        return f'{self.own}/{leaf}'
-
-    def heard(self, leaf: str) -> tuple[str, ...]:
-        """Return the keys of what devices of other sites publish under a topic of the fleet."""
-        return tuple(f'{root(self.fleet)}/{site}/*/{leaf}' for site in self.others)
-
-
-def root(fleet: str) -> str:
-    """Return what the keys of a fleet begin with; a fleet's name may have several parts."""
-    return f'{ROOT}/{fleet.replace("/", ".")}'
-
-
-def common_name(fleet: str, device: str) -> str:
-    """Return what a device's certificate calls it."""
-    return f'{fleet.replace("/", ".")}.{device}'
-
-
-def place(fleet: Fleet, device: str = '') -> Place | None:
-    """Return where a process is; None if the fleet has only one site.
-
-    :param device: the one that it runs on; empty for one of the fleet as a whole: that whose key lies on this machine, or, where
-        that says nothing, the source.
-    """
-    network = fleet.network
-    if network.router is None:
-        return None
-    if not device and network.tls is not None:
-        here = [name for name in fleet.devices if network.tls.of(name).key.is_file()]
-        device = here[0] if len(here) == 1 else ''
-    device = device or fleet.source
-    sites = dict.fromkeys([fleet.site_of(fleet.source) or HOME, *network.sites])
-    own = fleet.site_of(device) or HOME
-    others = tuple(site for site in sites if site != own)
-    return Place(fleet.fleet, own, device, others, network.router, network.tls and network.tls.of(device))
 
 
 def settings(mode: str, *, listen: Sequence[str] = (), connect: Sequence[str] = (), tls: Tls | None = None) -> dict[str, Any]:
@@ -255,11 +192,15 @@ class WideSubscription:
 
     def declare(self, zenoh: Any, session: Any) -> Any:
         """Make what Zenoh needs; called when the session is there."""
+        own = self._session.place.is_own
 
         def take(sample: Any) -> None:
-            self._take(sample.payload.to_bytes())
+            if not own(str(sample.key_expr)):
+                self._take(sample.payload.to_bytes())
 
         def take_once(sample: Any) -> None:
+            if own(str(sample.key_expr)):
+                return
             number = b'' if sample.attachment is None else sample.attachment.to_bytes()
             source, count = number[:_SOURCE_BYTES], number[_SOURCE_BYTES:]
             if count > self._taken.get(source, b''):

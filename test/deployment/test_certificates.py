@@ -11,8 +11,8 @@ from cryptography.x509.oid import NameOID  # noqa: E402
 
 from edge_dnn_partition.cli.main import main  # noqa: E402
 from edge_dnn_partition.planning.fleet.fleet import load_fleet  # noqa: E402
+from edge_dnn_partition.transport.sites import place  # noqa: E402
 from edge_dnn_partition.transport.zenoh_router import access  # noqa: E402
-from edge_dnn_partition.transport.zenoh_session import place  # noqa: E402
 
 TLS = "tls: {ca: keys/ca.pem, certificate: 'keys/{device}.pem', key: 'keys/{device}.key'}"
 FLEET = 'fleet: robot\nsource: pi\ndevices: {pi: {}, box: {}}\nnetwork: {kind: wan, router: tls/10.0.0.1:7447, %s sites: {there: [box]}}\n'
@@ -72,11 +72,11 @@ def test_who_runs_beside_a_device_is_known_by_its_key(tmp_path):
     path = tmp_path / 'robot.yaml'
     path.write_text(FLEET % f'{TLS}, ')
     fleet = load_fleet(path)
-    assert (place(fleet).device, place(fleet, 'box').site, place(fleet, 'box').others) == ('pi', 'there', ('_',))
+    assert (place(fleet).device, place(fleet, 'box').site, place(fleet, 'box').others) == ('pi', 'there', ('_', '+$*'))
     (tmp_path / 'keys').mkdir()
     (tmp_path / 'keys' / 'box.key').touch()
     assert place(fleet).own == 'edge_dnn_partition/robot/there/box'
-    assert place(load_fleet(path, 'lab/r2'), 'pi').heard('plan') == ('edge_dnn_partition/lab.r2/there/*/plan',)
+    assert place(load_fleet(path, 'lab/r2'), 'pi').heard('plan') == ('edge_dnn_partition/lab.r2/there/*/plan', 'edge_dnn_partition/lab.r2/+$*/*/plan')
 
 
 def test_a_device_publishes_under_its_own_name_only(tmp_path):
@@ -89,3 +89,24 @@ def test_a_device_publishes_under_its_own_name_only(tmp_path):
     puts = [key for name in policy['rules'] for key in rules[name]['key_exprs'] if 'put' in rules[name]['messages'] and 'ingress' in rules[name]['flows']]
     assert puts == ['edge_dnn_partition/r2/*/pi/**', 'edge_dnn_partition/r2/*/pi/**/@adv/**']
     assert all(key.startswith('edge_dnn_partition/r2/') for name in policy['rules'] for key in rules[name]['key_exprs'])
+
+
+def test_who_joins_may_publish_under_its_own_name_if_its_fleet_welcomes_it(tmp_path):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(FLEET % f'{TLS}, ')
+    closed, text = load_fleet(path, 'closed'), path.read_text()
+    path.write_text(text.replace('box: {}}', 'box: {}, "*": {}}'))
+    found = access([load_fleet(path), closed], ['robot.pi7', 'robot.pi', 'closed.pi7', 'robot.no name'])
+    names = [subject['cert_common_names'] for subject in found['subjects']]
+    assert names == [['robot.pi'], ['robot.box'], ['robot.pi7'], ['closed.pi'], ['closed.box']]
+
+
+def test_a_device_that_joins_from_elsewhere_is_at_a_site_that_all_hear(tmp_path):
+    path = tmp_path / 'robot.yaml'
+    path.write_text((FLEET % f'{TLS}, ').replace('box: {}}', 'box: {}, "*": {}}').replace('[box]}', '[box], +lab: [pi7]}'))
+    fleet = load_fleet(path)
+    where = place(fleet, 'pi7')
+    assert (where.site, where.others) == ('+lab', ('_', 'there', '+$*'))
+    assert where.is_own('edge_dnn_partition/robot/+lab/pi8/plan')
+    assert not where.is_own('edge_dnn_partition/robot/+labs/pi8/plan')
+    assert [fleet.has_site(device) for device in ('pi', 'pi7', 'pi8')] == [True, True, False]

@@ -11,9 +11,9 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_dnn_partition.deployment.fleet_description import (
-    Credentials,
     FleetDescription,
     FleetFile,
+    Means,
     describe,
     missing_files,
     write_fleet,
@@ -51,7 +51,7 @@ def test_what_is_described_is_the_same_fleet_elsewhere_with_all_its_files(fleet,
     description, places = describe(fleet)
     folder = tmp_path / 'there'
     key = tmp_path / 'my.key'
-    there = write_fleet(description, folder, 'robot', Credentials(key))
+    there = write_fleet(description, folder, 'robot', 'spare', Means(key))
     assert [file.path for file in missing_files(description, folder)] == ['0/model.onnx', '0/model.data', '1/bias.npy']
     for file in description.files:
         (folder / file.path).parent.mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ def test_no_secret_and_no_path_of_this_machine_is_told(fleet, tmp_path):
 
 def test_a_file_that_has_changed_is_missing_again(fleet, tmp_path):
     description, places = describe(fleet)
-    write_fleet(description, tmp_path / 'there', 'robot')
+    write_fleet(description, tmp_path / 'there', 'robot', 'spare')
     for file in description.files:
         (tmp_path / 'there' / file.path).parent.mkdir(exist_ok=True)
         shutil.copyfile(places[file.sha256].path, tmp_path / 'there' / file.path)
@@ -91,14 +91,14 @@ def test_nothing_is_written_outside_the_folder(fleet, tmp_path, path):
     description, _ = describe(fleet)
     bad = replace(description, files=(FleetFile(path, '0' * 64, 1),))
     with pytest.raises(WireError, match='outside its folder'):
-        write_fleet(bad, tmp_path / 'there', 'robot')
+        write_fleet(bad, tmp_path / 'there', 'robot', 'spare')
     assert not (tmp_path / 'there').exists()
 
 
 def test_a_fleet_that_names_files_of_this_machine_is_refused(tmp_path):
     bad = FleetDescription('source: pi\nmodel: {path: /etc/passwd}\n', ())
     with pytest.raises(WireError, match='/etc/passwd'):
-        write_fleet(bad, tmp_path / 'there', 'robot')
+        write_fleet(bad, tmp_path / 'there', 'robot', 'spare')
 
 
 def test_a_device_of_several_sites_needs_a_certificate_of_its_own(fleet, tmp_path):
@@ -107,6 +107,15 @@ def test_a_device_of_several_sites_needs_a_certificate_of_its_own(fleet, tmp_pat
     described = describe(parse_fleet({**yaml.safe_load(describe(fleet)[0].text), 'network': wide, 'inputs': {}, 'model': None}))[0]
     assert '/far' not in described.text
     with pytest.raises(PlanError, match='--certificates FOLDER'):
-        write_fleet(described, tmp_path / 'there', 'robot')
-    there = write_fleet(described, tmp_path / 'there', 'robot', Credentials(certificates=tmp_path / 'keys'))
+        write_fleet(described, tmp_path / 'there', 'robot', 'spare')
+    there = write_fleet(described, tmp_path / 'there', 'robot', 'spare', Means(certificates=tmp_path / 'keys'))
     assert there.network.tls.of('spare').certificate == tmp_path / 'keys' / 'spare.pem'
+
+
+@pytest.mark.parametrize(('site', 'expected'), [('here', 'here'), ('lab', '+lab')])
+def test_a_device_that_joins_from_elsewhere_has_its_site_and_the_way_in_its_file(fleet, tmp_path, site, expected):
+    wide = {'kind': 'wan', 'router': 'tcp/10.0.0.1:7447', 'sites': {'here': ['pi']}}
+    described = describe(parse_fleet({**yaml.safe_load(describe(fleet)[0].text), 'network': wide, 'inputs': {}, 'model': None}))[0]
+    there = write_fleet(described, tmp_path / 'there', 'robot', 'spare', Means(router='tcp/192.168.0.1:1', site=site))
+    assert (there.network.router, there.site_of('spare')) == ('tcp/192.168.0.1:1', expected)
+    assert 'spare' not in there.devices

@@ -4,6 +4,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +20,10 @@ def own_cache(ros_domain, tmp_path, monkeypatch):
     monkeypatch.setenv('EDGE_DNN_PARTITION_CACHE', str(tmp_path / 'cache'))
 
 
-def join(cache, *arguments):
+def join(cache, *arguments, **environment):
     return subprocess.Popen(
         [Path(sys.executable).parent / 'edge-dnn-partition', 'join', *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=os.environ | {'EDGE_DNN_PARTITION_CACHE': str(cache)},
+        text=True, env=os.environ | {'EDGE_DNN_PARTITION_CACHE': str(cache)} | environment,
     )  # fmt: skip
 
 
@@ -83,3 +84,43 @@ def test_a_fleet_that_is_not_there_is_not_waited_for_for_ever(tmp_path):
     said = lost.communicate(timeout=30)[0]
     assert lost.returncode == 2
     assert "no fleet 'nobody' was found within 1 s" in said
+
+
+def test_a_machine_joins_from_a_site_that_the_file_does_not_name_and_works_there(tmp_path):
+    pytest.importorskip('zenoh', reason='the extra wan is not installed')
+    from domain_coordinator import domain_id
+    from trial_fleet import images, write_fleet
+
+    from edge_dnn_partition.cli.running_fleet import running_fleet
+    from edge_dnn_partition.deployment.certificates import make_certificates
+    from edge_dnn_partition.deployment.fleet_key import write_key
+    from edge_dnn_partition.planning.fleet.fleet import load_fleet
+
+    key, keys = tmp_path / 'trial.key', tmp_path / 'keys'
+    write_key(key)
+    file = write_fleet(tmp_path)
+    given = yaml.safe_load(file.read_text())
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        router = f'tls/127.0.0.1:{probe.getsockname()[1]}'
+    tls = {'ca': 'keys/ca.pem', 'certificate': 'keys/{device}.pem', 'key': 'keys/{device}.key'}
+    network = {'kind': 'wan', 'router': router, 'router_device': 'pi', 'tls': tls, 'sites': {'there': ['box']}}
+    del given['devices'], given['links']
+    file.write_text(yaml.safe_dump(given | {'network': network, 'security': {'key_file': str(key)}}))
+    make_certificates(load_fleet(file), ['spare'])
+    with running_fleet(file, images()) as trial, domain_id() as domain:
+        spare = join(
+            tmp_path / 'there', 'trial', '--device', 'spare', '--key', str(key), '--router', router, '--certificates', str(keys),
+            '--site', 'lab', ROS_DOMAIN_ID=str(domain),
+        )  # fmt: skip
+        try:
+            trial.client.wait_for(
+                lambda: {('pi', 'spare'), ('spare', 'pi')} <= {(link.sender, link.receiver) for link in trial.news.state.links}, 40.0,
+                f'links to who joins: {trial.log[-15:]}',
+            )  # fmt: skip
+            trial.follow('pi:pre-3 spare:3-end')
+        finally:
+            spare.send_signal(signal.SIGINT)
+            print(spare.communicate(timeout=20)[0])
+        trial.client.wait_for(lambda: trial.client.plan.label().startswith('pi:pre-27'), 10.0, 'the plan without it')
+        assert any('trial.spare may join: the router begins anew' in line for _, line in trial.log)

@@ -17,9 +17,10 @@ from hop import use_key
 from edge_dnn_partition.deployment.certificates import make_certificates
 from edge_dnn_partition.planning.fleet.fleet import parse_fleet
 from edge_dnn_partition.transport.fragments import Address
+from edge_dnn_partition.transport.sites import place
 from edge_dnn_partition.transport.zenoh_lan import lan_place, lan_settings
 from edge_dnn_partition.transport.zenoh_router import open_router, router_settings
-from edge_dnn_partition.transport.zenoh_session import place, settings
+from edge_dnn_partition.transport.zenoh_session import settings
 
 TARGET = ('box', False)
 

@@ -8,11 +8,12 @@ import functools
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -23,10 +24,10 @@ from edge_dnn_partition.deployment.dds_environment import dds_environment
 from edge_dnn_partition.deployment.dds_profile import DdsProfile
 from edge_dnn_partition.deployment.fleet_description import (
     FILE_NAME,
-    NO_CREDENTIALS,
-    Credentials,
+    NOTHING_GIVEN,
     FleetDescription,
     FleetFile,
+    Means,
     missing_files,
     write_fleet,
 )
@@ -42,6 +43,10 @@ from edge_dnn_partition.planning.fleet.fleet import Fleet
 from edge_dnn_partition.transport.blobs import BlobStore
 from edge_dnn_partition.units import format_bytes
 
+if TYPE_CHECKING:
+    from edge_dnn_partition.nodes.core.wide import WideArea
+    from edge_dnn_partition.transport.sites import Place
+
 SECONDS: Final = 20.0
 """How long a fleet is looked for."""
 _TURN_SECONDS: Final = 0.1
@@ -51,7 +56,7 @@ _OTHERS_SECONDS: Final = (0.5, 3.0)
 
 
 def join_fleet(
-    name: str, device: str, *, credentials: Credentials = NO_CREDENTIALS, seconds: float = SECONDS,
+    name: str, device: str, *, means: Means = NOTHING_GIVEN, seconds: float = SECONDS,
     say: Callable[[str], None] = print, wait: Callable[[], bool] = lambda: True,
 ) -> tuple[Fleet, Path]:
     """Return a running fleet that this machine may join as a device, and the file of it, which is in the cache from now on.
@@ -61,11 +66,17 @@ def join_fleet(
     :param wait: asked meanwhile whether to go on.
     :raises UserError: if it is not found, does not welcome the device, or a file of it cannot be had.
     """
-    key = None if credentials.key_file is None else read_key(credentials.key_file)
+    key = None if means.key_file is None else read_key(means.key_file)
+    where = None
+    if means.router:
+        from edge_dnn_partition.transport.sites import asking_place
+
+        tls = means.tls
+        where = asking_place(name, means.site or device, device, means.router, tls and tls.of(device))
     folder = cache_dir('joined', name.replace('/', '-'), device)
-    with _network(), JoiningClient(name, device, key) as client:
+    with _network(), JoiningClient(name, device, key, where) as client:
         description = client.description(seconds, wait)
-        fleet = write_fleet(description, folder, name, credentials)
+        fleet = write_fleet(description, folder, name, device, means)
         fleet.device(device)
         if device == fleet.source:
             raise PlanError(f'{device} is the source, which needs the fleet file: run `up FLEET.yaml --device {device}`')
@@ -99,10 +110,15 @@ class JoiningClient:
     :param fleet: its name.
     :param device: the name of this device.
     :param key: the fleet's; None: it has none.
+    :param place: where this device is, if the fleet is to be found through a router.
     """
 
-    def __init__(self, fleet: str, device: str, key: bytes | None) -> None:
-        self._topics, self._key = Topics(fleet, device), key
+    def __init__(self, fleet: str, device: str, key: bytes | None, place: Place | None = None) -> None:
+        self._topics, self._key, self._place = Topics(fleet, device), key, place
+        self._soon: deque[Callable[[], None]] = deque()
+        """What is to be done in the thread that spins."""
+        self._trouble = ''
+        """With the router."""
         self._found: DescriptionMessage | None = None
         self._heard: set[str] = set()
         """Devices whose monitors have said what they are, or that they leave."""
@@ -116,16 +132,29 @@ class JoiningClient:
         self._node = rclpy.create_node('joining', namespace=f'/{self._topics.fleet}/{self._topics.device}', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._seals = Seals(self._node, self._topics, self._key, self._refuse)
+        self._seals = Seals(self._node, self._topics, self._key, self._refuse, self._wide())
         self._seals.subscribe(DescriptionMessage, self._topics.description, self._on_description, qos.DESCRIPTION)
         self._seals.subscribe(DeviceDescription, self._topics.devices, self._on_device, qos.devices_reader())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave it."""
+        self._seals.close()
         self._executor.shutdown(timeout_sec=0.5)
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+
+    def _wide(self) -> WideArea | None:
+        if self._place is None:
+            return None
+        from edge_dnn_partition.nodes.core.wide import WideArea
+
+        return WideArea(self._place, self._soon.append, functools.partial(setattr, self, '_trouble'))
+
+    def _spin(self, seconds: float) -> None:
+        while self._soon:
+            self._soon.popleft()()
+        self._executor.spin_once(timeout_sec=min(seconds, TURN_SECONDS) if self._place is not None else seconds)
 
     def _refuse(self, _kind: str, reason: str) -> None:
         self._refused = reason
@@ -147,7 +176,7 @@ class JoiningClient:
         """
         fleet, until = self._topics.fleet, time.monotonic() + seconds
         while self._found is None and time.monotonic() < until and wait():
-            self._executor.spin_once(timeout_sec=_TURN_SECONDS)
+            self._spin(_TURN_SECONDS)
         message = self._found
         if message is None:
             raise UserError(self._why_nothing(seconds))
@@ -155,7 +184,7 @@ class JoiningClient:
             raise UserError(f'the fleet {fleet!r} has a key, without which nobody joins: copy it here, and give --key FILE')
         least, most = (time.monotonic() + seconds for seconds in _OTHERS_SECONDS)
         while (now := time.monotonic()) < most and (now < least or not self._all_heard) and wait():
-            self._executor.spin_once(timeout_sec=_TURN_SECONDS)
+            self._spin(_TURN_SECONDS)
         if self._taken is not None:
             raise UserError(f'the fleet {fleet!r} has a device {self._topics.device!r} already: give another name, --device NAME')
         if not len(message.paths) == len(message.sha256) == len(message.bytes) == len(message.whole):
@@ -183,7 +212,7 @@ class JoiningClient:
         try:
             while left and not failures and wait():
                 client.turn()
-                self._executor.spin_once(timeout_sec=TURN_SECONDS)
+                self._spin(TURN_SECONDS)
                 if time.monotonic() - said_at > _SAY_SECONDS:
                     said_at, progress = time.monotonic(), client.progress()
                     have = whole - sum(file.bytes for file in left.values()) + (0 if progress is None else progress.have)
@@ -195,12 +224,16 @@ class JoiningClient:
 
     @property
     def _all_heard(self) -> bool:
-        return len(self._heard) >= int(self._node.count_publishers(self._topics.devices))
+        """Never true from elsewhere: who is there is not counted over the router."""
+        return self._place is None and len(self._heard) >= int(self._node.count_publishers(self._topics.devices))
 
     def _why_nothing(self, seconds: float) -> str:
         fleet = self._topics.fleet
         if self._refused:
             return f'the fleet {fleet!r} cannot be believed: {self._refused}'
+        if self._place is not None:
+            why = self._trouble or f'its scheduler may not run, or not welcome {self._topics.device!r}, or not be {fleet!r}'
+            return f'no fleet {fleet!r} was found within {seconds:g} s at {self._place.router}: {why}'
         kind = 'edge_dnn_partition/msg/FleetDescription'
         topics = (name for name, types in self._node.get_topic_names_and_types() if kind in types)
         others = sorted({name.strip('/').rpartition('/')[0] for name in topics} - {fleet})

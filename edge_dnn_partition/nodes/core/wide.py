@@ -14,7 +14,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 
 from edge_dnn_partition.planning.fleet.fleet import Fleet
-from edge_dnn_partition.transport.zenoh_session import Place, WidePublisher, WideSession, WideSubscription, place
+from edge_dnn_partition.transport.sites import Place, place
+from edge_dnn_partition.transport.zenoh_session import WidePublisher, WideSession, WideSubscription
 
 from . import qos
 

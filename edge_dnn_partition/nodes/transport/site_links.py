@@ -47,12 +47,22 @@ class SiteLinks:
         self.reshape = near.reshape
         """See `DdsLink.reshape`; links between sites are not emulated."""
 
-    def _to(self, device: str) -> TensorLink:
+    def _ways(self, device: str) -> tuple[TensorLink, ...]:
+        """Return what may reach a device; two if it joined, and the fleet file does not say where it is."""
         if self._fleet.network.tensors == 'zenoh':
             far = device != self._device
+        elif self._far is None:
+            far = False
+        elif not self._fleet.has_site(device):
+            return self._all
         else:
             far = self._fleet.site_of(device) != self._fleet.site_of(self._device)
-        return self._all[far]
+        return (self._all[far],)
+
+    def _to(self, target: Target) -> TensorLink:
+        """Return what reaches a target, in this device's site rather than elsewhere; the last one while nothing does."""
+        *more, last = self._ways(target[0])
+        return next((link for link in more if link.connected(target)), last)
 
     def set_probing(self, share: float, period: float) -> None:
         """Let probes take so large a share of an idle link, and come so many seconds after each other at least."""
@@ -62,7 +72,7 @@ class SiteLinks:
     @property
     def devices(self) -> list[str]:
         """See `TensorLink`."""
-        return [device for link in self._all for device in link.devices]
+        return [*dict.fromkeys(device for link in self._all for device in link.devices)]
 
     @property
     def bytes_waiting(self) -> int:
@@ -71,11 +81,12 @@ class SiteLinks:
 
     def connect(self, target: Target) -> None:
         """See `TensorLink`."""
-        self._to(target[0]).connect(target)
+        for link in self._ways(target[0]):
+            link.connect(target)
 
     def connected(self, target: Target) -> bool:
         """See `TensorLink`."""
-        return self._to(target[0]).connected(target)
+        return self._to(target).connected(target)
 
     def send(
         self, target: Target, address: Address, arrays: Mapping[str, Any], encodings: Mapping[str, str], *,
@@ -83,7 +94,7 @@ class SiteLinks:
         deadline: float = math.inf, priority: int = 0,
     ) -> None:  # fmt: skip
         """See `TensorLink`."""
-        self._to(target[0]).send(
+        self._to(target).send(
             target, address, arrays, encodings, stages=stages, hops=hops, encode_seconds=encode_seconds, deadline=deadline,
             priority=priority,
         )  # fmt: skip
@@ -101,7 +112,8 @@ class SiteLinks:
 
     def forget_device(self, device: str) -> None:
         """See `TensorLink`."""
-        self._to(device).forget_device(device)
+        for link in self._ways(device):
+            link.forget_device(device)
 
     def seconds_left(self, frame_number: int) -> float:
         """See `TensorLink`."""
@@ -109,7 +121,8 @@ class SiteLinks:
 
     def states(self) -> dict[str, LinkState]:
         """See `TensorLink`."""
-        return {device: state for link in self._all for device, state in link.states().items()}
+        found = {link: link.states() for link in self._all}
+        return {device: state for link in self._all for device, state in found[link].items() if link is self._to((device, False))}
 
     def on_states(self, states: Mapping[str, LinkState]) -> None:
         """See `TensorLink`."""
@@ -118,7 +131,7 @@ class SiteLinks:
 
     def probe(self, device: str) -> None:
         """See `TensorLink`."""
-        self._to(device).probe(device)
+        self._to((device, False)).probe(device)
 
     def on_exploration(self, worth: Mapping[str, tuple[float, float]]) -> None:
         """See `TensorLink`."""
@@ -144,8 +157,9 @@ def _far(node: FleetNode, fleet: Fleet, device: str, on_sent: Callable[[HopTime]
     """Return what goes over Zenoh; nothing of it is imported where nothing does."""
     if fleet.network_kind != 'wan' and fleet.network.tensors != 'zenoh':
         return None
+    from edge_dnn_partition.transport.sites import place
     from edge_dnn_partition.transport.zenoh_lan import lan_place, lan_settings
-    from edge_dnn_partition.transport.zenoh_session import place, settings
+    from edge_dnn_partition.transport.zenoh_session import settings
 
     try:
         from .zenoh_link import ZenohLink

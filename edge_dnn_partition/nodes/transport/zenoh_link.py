@@ -23,10 +23,11 @@ from edge_dnn_partition.transport.fragment_codec import decode, decode_ack, enco
 from edge_dnn_partition.transport.fragment_receiver import FragmentReceiver
 from edge_dnn_partition.transport.fragments import FRAME, Ack, AckState, Address, TensorMessage
 from edge_dnn_partition.transport.link import Expect, LinkState, OnMessage, Target
+from edge_dnn_partition.transport.sites import Place
 from edge_dnn_partition.transport.tensors import pack
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 from edge_dnn_partition.transport.whole_sender import PING_BYTES, Flight, WholeSender
-from edge_dnn_partition.transport.zenoh_session import Place, open_session
+from edge_dnn_partition.transport.zenoh_session import open_session
 
 _MOST_ARRIVED: Final = 256
 """So many messages wait for the node's thread; later ones are not taken, and are sent again."""
@@ -100,7 +101,10 @@ class ZenohLink:
         senders: dict[str, Callable[[bytes], None]] = {}
 
         def take(sample: Any) -> None:
-            sender = str(sample.key_expr).split('/')[-3]
+            key = str(sample.key_expr)
+            if self._place.is_own(key):
+                return
+            sender = key.split('/')[-3]
             if sender not in senders:
                 if sender not in self._fleet or len(senders) >= _MOST_DEVICES:
                     return

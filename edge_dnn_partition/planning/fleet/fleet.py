@@ -266,6 +266,10 @@ class Fleet(Strict):
                 return site
         return '' if device == self.source else self.site_of(self.source)
 
+    def has_site(self, device: str) -> bool:
+        """Return whether the file says where a device is; one that joined may be anywhere."""
+        return device in self.devices or device in self.network.members
+
     @property
     def _kinds(self) -> list[Device]:
         """Its devices, and what others would be."""
@@ -290,7 +294,7 @@ class Fleet(Strict):
             *(('share.hosts', d) for d in (self.share.hosts if self.share is not None else ())),
             *(('network', d) for d in self.network.members),
         ):
-            if device not in self.devices:
+            if device not in self.devices and (what != 'network' or device == self.network.router_device or device not in self):
                 raise ValueError(f'{what}: no device is called {device!r}{nearest(device, known)}')
         seen: set[frozenset[str]] = set()
         for link in self.links:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +16,9 @@ from edge_dnn_partition.schema import FilePath, Strict
 NetworkKind = Literal['machine', 'lan', 'wan']
 DEVICE: Final = '{device}'
 """Stands in the paths of a certificate and its key for the name of the device that they belong to."""
+JOINED: Final = '+'
+"""What the name of a site begins with that the fleet file does not name: a device joined from there."""
+_SITE: Final = re.compile(r'\+?[A-Za-z0-9][A-Za-z0-9_.-]*')
 _ROUTER: Final = r'^(tls|quic|tcp)/([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]):\d{1,5}$'
 _CLOUD: Final = (
     'kind cloud is gone; write {kind: wan, router: tls/ADDRESS:7447, router_device: box, tls: {ca: keys/ca.pem, '
@@ -72,6 +76,8 @@ class Network(Strict):
             for key in ('router', 'sites'):
                 if not getattr(self, key):
                     raise ValueError(f'kind wan needs {key}; see docs/wide_area.md')
+            if wrong := [name for name in self.sites if not _SITE.fullmatch(name)]:
+                raise ValueError(f'sites: the name {wrong[0]!r} is no good; use letters, digits, _, . and -')
             sites = [device for site in self.sites.values() for device in site]
             if twice := sorted({device for device in sites if sites.count(device) > 1}):
                 raise ValueError(f'sites: {twice[0]} is in two; take it out of one')
