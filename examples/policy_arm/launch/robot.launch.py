@@ -6,7 +6,7 @@ ros2 launch policy_arm robot.launch.py fleet_file:=$PWD/robot.yaml device:=arm s
 """
 
 from launch.actions import GroupAction, IncludeLaunchDescription
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import SetRemap
 from launch_ros.substitutions import FindPackageShare
 
@@ -24,6 +24,7 @@ def generate_launch_description() -> LaunchDescription:
                 launch_arguments=[
                     ('fleet_file', LaunchConfiguration('fleet_file')), ('device', LaunchConfiguration('device')),
                     ('scheduler', LaunchConfiguration('scheduler', default='false')),
+                    ('fleet', LaunchConfiguration('fleet', default=EnvironmentVariable('EDGE_DNN_PARTITION_FLEET', default_value=''))),
                     ('params_file', LaunchConfiguration('params_file', default='')),
                     ('autostart', LaunchConfiguration('autostart', default='true')),
                     ('respawn', LaunchConfiguration('respawn', default='false')),
