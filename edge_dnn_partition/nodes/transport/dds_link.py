@@ -29,6 +29,8 @@ from edge_dnn_partition.transport.link import Expect, LinkState, OnMessage, Targ
 from edge_dnn_partition.transport.tensors import buffer_size, lay_out, place
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 
+from .guarded_sender import GuardedSender
+
 _MOST_DEVICES: Final = 256
 """It has links to no more than so many; a stranger could make up any number of names."""
 _BLOCKED_SECONDS: Final = 0.0005
@@ -40,7 +42,7 @@ def _times_preempted() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
-class DdsLink:
+class DdsLink(GuardedSender[FragmentSender]):
     """A `TensorLink` over DDS: best-effort fragments on each target's topic, acknowledgements on each sender's.
 
     A node of this process gets the tensors as they are, in the thread that sends them.
@@ -58,12 +60,10 @@ class DdsLink:
         self._node, self._fleet, self._on_sent = node, fleet, on_sent
         self._device = node.topics.device
         self._hardware = hardware or Hardware()
-        self.sender = FragmentSender(fleet, self._device, node.incarnation, self._hardware)
-        """Under the condition's lock."""
+        super().__init__(FragmentSender(fleet, self._device, node.incarnation, self._hardware))
         self._publishers: dict[Target, Any] = {}
         self._answering: dict[str, Any] = {}
         """Publishers of acknowledgements, by the device that they go to."""
-        self._condition = threading.Condition()
         self._air: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._looks_at = -math.inf
@@ -185,21 +185,6 @@ class DdsLink:
             if size := len(other.buffer):
                 self._on_sent(HopTime(self._device, ack.receiver, other.address.from_stage, size, 0.0, 0.0, 0))
 
-    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.forget_frame(frame_number, time.monotonic(), late=late)
-
-    def forget_device(self, device: str) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.forget_device(device)
-
-    def seconds_left(self, frame_number: int) -> float:
-        """See `TensorLink`."""
-        with self._condition:
-            return self.sender.seconds_left(frame_number, time.monotonic())
-
     def states(self) -> dict[str, LinkState]:
         """See `TensorLink`."""
         with self._condition:
@@ -207,16 +192,6 @@ class DdsLink:
             for target, publisher in self._publishers.items():
                 self.sender.on_receivers(target, publisher.get_subscription_count(), now)
             return self.sender.states(now)
-
-    def on_states(self, states: Mapping[str, LinkState]) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.on_states(states, time.monotonic())
-
-    def on_exploration(self, worth: Mapping[str, tuple[float, float]]) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.on_exploration(worth, time.monotonic())
 
     def reshape(self, change: Callable[[float], dict[float, float]]) -> None:
         """Call ``change`` with the time while no fragment leaves; it returns the new arrivals of fragments on their way, by old."""

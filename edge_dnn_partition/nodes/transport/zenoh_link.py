@@ -29,6 +29,8 @@ from edge_dnn_partition.transport.timing import HopTime, StageTime
 from edge_dnn_partition.transport.whole_sender import PING_BYTES, Flight, WholeSender
 from edge_dnn_partition.transport.zenoh_session import open_session
 
+from .guarded_sender import GuardedSender
+
 _MOST_ARRIVED: Final = 256
 """So many messages wait for the node's thread; later ones are not taken, and are sent again."""
 _MOST_DEVICES: Final = 64
@@ -41,7 +43,7 @@ _MOST_PATIENCE_SECONDS: Final = 60.0
 """A session in which nothing has been acknowledged for so long gives way to a new one, where messages are overdue."""
 
 
-class ZenohLink:
+class ZenohLink(GuardedSender[WholeSender]):
     """A `TensorLink` over Zenoh: each message is one put of low priority, each acknowledgement one of high priority.
 
     It has a session of its own, so that nothing else waits behind tensors in the buffers of its connection. Messages have keys and
@@ -60,14 +62,12 @@ class ZenohLink:
     ) -> None:  # fmt: skip
         self._place, self._node, self._fleet, self._on_sent = place, node, fleet, on_sent
         self._device = node.topics.device
-        self.sender = WholeSender(fleet, self._device, node.incarnation)
-        """Under the condition's lock."""
+        super().__init__(WholeSender(fleet, self._device, node.incarnation))
         self._configuration = configuration
         self._session: Any = None
         self._publishers: dict[Target, tuple[Any, Any]] = {}
         """Of tensors and of pings."""
         self._targets: set[Target] = set()
-        self._condition = threading.Condition()
         self._declarations: list[Callable[[Any], None]] = []
         """What each session has; under the condition's lock."""
         self._answers: dict[str, Any] = {}
@@ -207,35 +207,10 @@ class ZenohLink:
         if hop is not None and ack.state == AckState.COMPLETE:
             self._on_sent(hop)
 
-    def forget_frame(self, frame_number: int, *, late: bool = False) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.forget_frame(frame_number, time.monotonic(), late=late)
-
-    def forget_device(self, device: str) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.forget_device(device)
-
-    def seconds_left(self, frame_number: int) -> float:
-        """See `TensorLink`."""
-        with self._condition:
-            return self.sender.seconds_left(frame_number, time.monotonic())
-
     def states(self) -> dict[str, LinkState]:
         """See `TensorLink`."""
         with self._condition:
             return self.sender.states(time.monotonic())
-
-    def on_states(self, states: Mapping[str, LinkState]) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.on_states(states, time.monotonic())
-
-    def on_exploration(self, worth: Mapping[str, tuple[float, float]]) -> None:
-        """See `TensorLink`."""
-        with self._condition:
-            self.sender.on_exploration(worth, time.monotonic())
 
     def stop(self) -> None:
         """See `TensorLink`."""
