@@ -7,7 +7,7 @@ ros2 launch detector_pi_jetson robot.launch.py fleet_file:=$PWD/robot.yaml devic
 
 from launch.actions import IncludeLaunchDescription
 from launch.conditions import IfCondition
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EnvironmentVariable, EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 

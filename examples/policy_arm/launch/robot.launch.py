@@ -24,7 +24,9 @@ def generate_launch_description() -> LaunchDescription:
                 launch_arguments=[
                     ('fleet_file', LaunchConfiguration('fleet_file')), ('device', LaunchConfiguration('device')),
                     ('scheduler', LaunchConfiguration('scheduler', default='false')),
-                    ('fleet', LaunchConfiguration('fleet', default=EnvironmentVariable('EDGE_DNN_PARTITION_FLEET', default_value=''))),
+                    ('fleet', LaunchConfiguration(
+                        'fleet', default=EnvironmentVariable('EDGE_DNN_PARTITION_FLEET', default_value=''),
+                    )),
                     ('params_file', LaunchConfiguration('params_file', default='')),
                     ('autostart', LaunchConfiguration('autostart', default='true')),
                     ('respawn', LaunchConfiguration('respawn', default='false')),
