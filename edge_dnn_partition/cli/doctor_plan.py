@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from edge_dnn_partition.deployment.node_parameters import parameters_of
-from edge_dnn_partition.errors import PlanError
+from edge_dnn_partition.errors import PlanError, UserError
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.inputs.frame_preprocessing import FramePreprocessing
@@ -54,10 +54,13 @@ def check_any_plan(fleet: Fleet, model: Model) -> None:
 
 def _impatient(fleet: Fleet) -> Iterator[str]:
     """Yield which nodes take a worker for dead that has only little to do."""
-    worker = parameters_of(fleet.parameters, 'worker')
+    try:
+        worker, *others = (parameters_of(fleet.parameters, node) for node in ('worker', 'scheduler', 'frame_source'))
+    except UserError:
+        return  # another check tells of it
     slowest = min(worker['heartbeat_hz'], worker['rest_heartbeat_hz'])
-    for node in ('scheduler', 'frame_source'):
-        seconds = parameters_of(fleet.parameters, node)['heartbeat_timeout']
+    for node, parameters in zip(('scheduler', 'frame_source'), others, strict=True):
+        seconds = parameters['heartbeat_timeout']
         if seconds < 3 / slowest:
             yield (
                 f'parameters.{node}.heartbeat_timeout: {seconds:g} s is shorter than three heartbeats of a worker at rest '
