@@ -52,8 +52,27 @@ def behind_nats(network: Namespaces, box: str) -> None:
             chain out {{ type nat hook postrouting priority 100; {out} masquerade; }}
             chain through {{ type filter hook forward priority 0; ct state established,related accept; {out} accept; drop; }}
         }}"""
-    router = network.namespace(box).rpartition('-')[0] + '.router'
+    _filter(network, rules)
+
+
+def _filter(network: Namespaces, rules: str) -> None:
+    """Give rules of nftables to the router between the hosts."""
+    router = network.namespace(BOX).rpartition('-')[0] + '.router'
     subprocess.run(['ip', 'netns', 'exec', router, 'nft', '-f', '-'], input=rules, text=True, check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def silenced(network: Namespaces, device: str) -> Iterator[None]:
+    """Within the block drop all that a device sends and all that is sent to it, whatever its address, without a word to anyone."""
+    link = f'"to{[*DEVICES].index(device)}"'
+    _filter(network, f"""
+        table ip silence {{
+            chain through {{ type filter hook forward priority -10; iifname {link} drop; oifname {link} drop; }}
+        }}""")
+    try:
+        yield
+    finally:
+        _filter(network, 'delete table ip silence')
 
 
 def move(network: Namespaces, device: str, last: int) -> None:
