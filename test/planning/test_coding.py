@@ -14,20 +14,12 @@ from edge_dnn_partition.planning.cost_model.evaluate import evaluate
 from edge_dnn_partition.planning.cost_model.parts import Device, Link, Tensor
 from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.objectives import ENERGY, LATENCY
-from edge_dnn_partition.planning.plans.coding import (
-    CodingChooser,
-    Pixels,
-    image_encoding,
-    with_encodings,
-    with_known_codings,
-    within_error,
-)
+from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, image_encoding, with_encodings, within_error
 from edge_dnn_partition.planning.plans.encodings import (
     ENCODINGS,
     IMAGE_ENCODINGS,
     NAMES,
     TENSOR_ENCODINGS,
-    UNKNOWN_ERROR,
     Permitted,
     TensorCoding,
 )
@@ -57,22 +49,6 @@ def profiles(seed):
         )
         for device in DEVICES
     }  # fmt: skip
-
-
-def test_what_a_device_with_made_up_weights_cannot_know_is_taken_from_others():
-    given = profiles(1)
-    slow = dataclasses.replace(given['d0'], probe_seconds=0.01)
-    mine = (TensorCoding('a', 'float16', 7, 0.5, 0.5, UNKNOWN_ERROR), TensorCoding('b', 'lz4', 7, 0.5, 0.5, UNKNOWN_ERROR),
-            TensorCoding(IMAGE, 'lz4', 7, 0.5, 0.5, UNKNOWN_ERROR))  # fmt: skip
-    guest = dataclasses.replace(given['d1'], probe_seconds=0.02, codings=mine)
-    known = {(coding.tensor, coding.encoding): coding for coding in slow.codings}
-    filled = with_known_codings({'guest': guest, 'd0': slow})
-    assert filled['d0'] == slow
-    there = {coding.tensor: coding for coding in filled['guest'].codings}
-    assert there['a'] == known['a', 'float16'].scaled(2)
-    assert there['b'] == known['b', 'lz4'].scaled(2)
-    assert (there[IMAGE].size, there[IMAGE].error) == (7, known[IMAGE, 'lz4'].error)
-    assert with_known_codings({'guest': guest})['guest'].codings == ()
 
 
 def problem(seed):

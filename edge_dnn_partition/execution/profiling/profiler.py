@@ -28,7 +28,7 @@ from edge_dnn_partition.execution.stages.stage_cache import stage_file
 from edge_dnn_partition.graph.cuts import candidate_boundaries
 from edge_dnn_partition.graph.model import Model
 from edge_dnn_partition.graph.tensor_info import QUANTILE
-from edge_dnn_partition.planning.plans.encodings import UNKNOWN_ERROR, TensorCoding
+from edge_dnn_partition.planning.plans.encodings import TensorCoding
 from edge_dnn_partition.planning.plans.profile import HeldBack, Profile
 from edge_dnn_partition.sensing.sources.limits import Halts, memory_now
 from edge_dnn_partition.transport.tensor_codec import available
@@ -136,13 +136,11 @@ def profile_model(model: Model, options: ProfileOptions, *,
                        limit_seconds=options.limit_seconds, seed=model.sha256)
     seconds, overheads = fit_spans({span: times[span] for span in fitted}, segments)
     codings: tuple[TensorCoding, ...] = ()
-    if stages.memory_bytes((0, segments)) <= free:
+    if stages.memory_bytes((0, segments)) <= free and not model.made_up:
         loaded = Segments(model, boundaries, providers=options.providers, threads=options.threads)
         codings = () if samples is None else samples.codings(loaded)
         codings += measure_codings(loaded, () if samples is None else samples.prepared(),
                                    limit_seconds=options.coding_seconds, cancelled=cancelled.is_set)
-    if model.made_up:
-        codings = tuple(dataclasses.replace(coding, error=UNKNOWN_ERROR) for coding in codings)
     limit_cache()
     probe_seconds = median(reading.busy_seconds for reading in readings)
     best = remember_best(probe_seconds)

@@ -23,7 +23,7 @@ from edge_dnn_partition.planning.cost_model.problem import Problem
 from edge_dnn_partition.planning.fleet.fleet import Constraints, Fleet
 from edge_dnn_partition.planning.fleet.inputs import cameras_of, gives_pixels, model_inputs
 from edge_dnn_partition.planning.objectives import LATENCY, Criterion
-from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels, with_known_codings
+from edge_dnn_partition.planning.plans.coding import CodingChooser, Pixels
 from edge_dnn_partition.planning.plans.compose import Placement, compose, placement_of
 from edge_dnn_partition.planning.plans.encodings import Permitted
 from edge_dnn_partition.planning.plans.plan import IMAGE, Plan, is_image
@@ -82,7 +82,7 @@ class Pipeline:
         self.model = model
         self.fleet = fleet
         self.inputs = model_inputs(fleet, model)
-        self.profiles = with_known_codings(profiles)
+        self.profiles = dict(profiles)
         self.boundaries: tuple[int, ...] = boundaries.pop()
         ranges = list(zip(self.boundaries, self.boundaries[1:], strict=False))
         self._node_of_layer = [node for node, (start, stop) in enumerate(ranges, 1) for _ in range(start, stop)]

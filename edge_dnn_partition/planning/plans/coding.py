@@ -19,7 +19,7 @@ from edge_dnn_partition.planning.cost_model.problem import Floats, Ints, Problem
 from edge_dnn_partition.planning.cost_model.transfer_tables import ByTransfer, Coding, columns_of
 from edge_dnn_partition.planning.objectives import Criterion
 
-from .encodings import ENCODINGS, RAW, UNKNOWN_ERROR, Permitted, TensorCoding, is_lossy
+from .encodings import ENCODINGS, RAW, Permitted, is_lossy
 from .plan import IMAGE, SOURCE_STAGE, Plan, is_image
 from .profile import Profile
 
@@ -35,34 +35,6 @@ class Pixels:
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
-
-
-def with_known_codings(profiles: Mapping[str, Profile]) -> dict[str, Profile]:
-    """Return profiles with what encodings make of tensors taken from others, where weights were made up (`UNKNOWN_ERROR`).
-
-    Seconds are scaled by the devices' speed. What no other device knows is left out.
-    """
-    known: dict[tuple[str, str], tuple[TensorCoding, Profile]] = {}
-    for profile in profiles.values():
-        for coding in profile.codings:
-            if coding.error < UNKNOWN_ERROR:
-                known.setdefault((coding.tensor, coding.encoding), (coding, profile))
-
-    def filled(profile: Profile) -> Profile:
-        codings = []
-        for coding in profile.codings:
-            if coding.error >= UNKNOWN_ERROR:
-                if (coding.tensor, coding.encoding) not in known:
-                    continue
-                other, where = known[coding.tensor, coding.encoding]
-                slower = profile.probe_seconds / where.probe_seconds if profile.probe_seconds and where.probe_seconds else 1.0
-                kept = coding if is_image(coding.tensor) else other.scaled(slower)
-                codings.append(replace(kept, error=other.error, top_changed=other.top_changed))
-            else:
-                codings.append(coding)
-        return replace(profile, codings=tuple(codings))
-
-    return {name: filled(profile) for name, profile in profiles.items()}
 
 
 class CodingChooser:

@@ -82,10 +82,6 @@ class Permitted:
         return named and harmless
 
 
-UNKNOWN_ERROR: Final = 1e12
-"""Of an encoding that was measured with made-up weights: of its tensor neither bytes nor error are known."""
-
-
 @dataclass(frozen=True)
 class TensorCoding:
     """What an encoding makes of one tensor on one device.
