@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_dnn_partition.errors import PlanError
 
 from .sites import common_name, root
-from .zenoh_session import open_session, runtime, settings
+from .zenoh_session import close_session, open_session, runtime, settings
 
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.fleet import Fleet
@@ -102,7 +102,7 @@ class RunningRouter:
                 continue
             self._say(f'{", ".join(new)} may join: the router begins anew, and all connect again')
             self.settings = router_settings(self._fleets, self._known)
-            self._session.close()
+            close_session(self._session)
             while not self._ending:
                 try:
                     self._open()
@@ -116,7 +116,7 @@ class RunningRouter:
         self._ending = True
         self._changed.set()
         self._thread.join(_END_SECONDS)
-        self._session.close()
+        close_session(self._session)
 
 
 def router_settings(fleets: Iterable[Fleet], more: Iterable[str] = ()) -> dict[str, Any]:

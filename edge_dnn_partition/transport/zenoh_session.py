@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_dnn_partition.errors import PlanError, UserError
 
+from .zenoh_watch import ASK_SECONDS, RouterWatch
+
 if TYPE_CHECKING:
     from edge_dnn_partition.planning.fleet.network import Tls
 
@@ -28,6 +30,9 @@ LEASE_SECONDS: Final = 2.0
 """Who has sent nothing for so long is taken to be gone, and one that is still there connects again."""
 _STUCK_SECONDS: Final = 600.0
 """A whole tensor may take so long to leave, its connection is closed then. Zenoh's own limit of 5 s no link of 1 Mbit/s keeps."""
+_WAIT: Final = 'transport/link/tx/queue/congestion_control/block/wait_before_close'
+_SMALL: Final = {_WAIT: 2_000_000}
+"""Microseconds, for a session that carries no tensors."""
 _CONNECT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _MISS_SECONDS: Final = 0.5
@@ -40,6 +45,8 @@ _COUNT_BYTES: Final = 8
 _SOURCES: Final = 1024
 """Publishers of a latched topic that a reader tells apart; the one that has been silent for longest is forgotten first."""
 _CLOSE_SECONDS: Final = 1.0
+_ASKED: Final = 'nobody'
+"""What nobody has, see `RouterWatch`."""
 
 Take = Callable[[bytes], None]
 
@@ -62,7 +69,7 @@ def settings(mode: str, *, listen: Sequence[str] = (), connect: Sequence[str] = 
         'scouting/gossip/enabled': False,
         'timestamping/enabled': True,
         'transport/link/tx/lease': int(LEASE_SECONDS * 1000),
-        'transport/link/tx/queue/congestion_control/block/wait_before_close': int(_STUCK_SECONDS * 1e6),
+        _WAIT: int(_STUCK_SECONDS * 1e6),
         'transport/link/tx/batch_size': _BATCH_BYTES,
         'transport/shared_memory/enabled': False,
     }  # fmt: skip
@@ -96,6 +103,19 @@ def open_session(found: dict[str, Any]) -> Any:
     for name, value in found.items():
         config.insert_json5(name, json.dumps(value))
     return zenoh.open(config)
+
+
+def close_session(session: Any) -> None:
+    """Close a session; Zenoh waits for who is gone, for 10 s, and then raises an error, which says nothing new."""
+    with suppress(_zenoh().ZError):
+        session.close()
+
+
+def end_session(session: Any, name: str) -> threading.Thread:
+    """Return a thread of that name in which a session is closed, see `close_session`."""
+    thread = threading.Thread(target=close_session, args=(session,), name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def runtime(threads: int) -> None:
@@ -236,7 +256,7 @@ class WideSession:
         self.lock = threading.Lock()
         self._zenoh = _zenoh()
         self.error = self._zenoh.ZError
-        self._settings = settings('client', connect=[place.router], tls=place.tls)
+        self._settings = {**settings('client', connect=[place.router], tls=place.tls), **_SMALL}
         self._trouble = trouble
         self._ends: dict[WidePublisher | WideSubscription, Any] = {}
         self._session: Any = None
@@ -318,17 +338,18 @@ class WideSession:
             ends = [*self._ends]
         for end in ends:
             self._declare(end, session)
+        watch = RouterWatch(self._zenoh, session, self.place.key(_ASKED))
         if session.info.routers_zid():  # else it was lost before the listener was there
-            self._look.wait()
+            with suppress(self.error):
+                while not self._look.wait(ASK_SECONDS) and not watch.lost():
+                    pass
         with self.lock:
             self._session = None
             for end in self._ends:
                 self._ends[end] = None
                 end.declared(None)
         listener.undeclare()
-        # In a thread of its own, as it may wait for who is gone.
-        self._ending = threading.Thread(target=session.close, name='wide area end', daemon=True)
-        self._ending.start()
+        self._ending = end_session(session, 'wide area end')
 
     def close(self) -> None:
         """End the session; what was published has been handed to the network."""

@@ -11,7 +11,7 @@ PACKAGE = CHECKOUT / 'edge_dnn_partition'
 PAGE = (CHECKOUT / 'docs' / 'concurrency.md').read_text(encoding='utf-8')
 ROOMS = ('nodes', 'execution', 'transport', 'control', 'deployment', 'monitoring', 'sensing', 'inputs', 'results', 'dashboard')
 FILES = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob('*.py'))
-NAMED = ('run_in_background', 'run', 'task_queue', 'ThreadPoolExecutor')
+NAMED = ('run_in_background', 'run', 'task_queue', 'ThreadPoolExecutor', 'end_session')
 """What else starts a thread (control/scheduling/background.py); its name is the second argument."""
 
 

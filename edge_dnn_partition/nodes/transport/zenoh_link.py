@@ -27,7 +27,7 @@ from edge_dnn_partition.transport.sites import Place
 from edge_dnn_partition.transport.tensors import pack
 from edge_dnn_partition.transport.timing import HopTime, StageTime
 from edge_dnn_partition.transport.whole_sender import PING_BYTES, Flight, WholeSender
-from edge_dnn_partition.transport.zenoh_session import open_session
+from edge_dnn_partition.transport.zenoh_session import end_session, open_session
 
 from .guarded_sender import GuardedSender
 
@@ -276,8 +276,7 @@ class ZenohLink(GuardedSender[WholeSender]):
             self._publishers, self._answers, self._entities = {}, {}, []
             if watch is not None:
                 watch.undeclare()
-            # In a thread of its own, as it may wait for who is gone.
-            threading.Thread(target=session.close, name='zenoh_end', daemon=True).start()
+            end_session(session, 'zenoh_end')
 
     def _on_transport(self, event: Any) -> None:
         if event.kind == zenoh.SampleKind.DELETE:
