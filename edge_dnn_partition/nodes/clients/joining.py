@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -44,6 +44,8 @@ from edge_dnn_partition.transport.blobs import BlobStore
 from edge_dnn_partition.units import format_bytes
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from edge_dnn_partition.nodes.core.wide import WideArea
     from edge_dnn_partition.transport.sites import Place
 
