@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 processes=(test/nodes test/testbed)
 slow=(test/graph test/package test/docs)    # what the third lane computes; the second computes the rest
-second=(test/testbed test/nodes/test_survival.py)
-third=(test/nodes/test_examples.py test/nodes/test_lifecycle_orders.py)
+second=(test/testbed test/nodes/test_survival.py test/nodes/test_crowd.py)
+third=(test/nodes/test_examples.py test/nodes/test_lifecycle_orders.py test/nodes/test_join.py test/nodes/test_edge_and_cloud.py)
 first=(test/nodes)
 rest=()
 for part in "${second[@]}" "${third[@]}"; do first+=("--ignore=$part"); done
