@@ -264,6 +264,8 @@ class WideSession:
         """Set when the router is lost, or this is closed."""
         self._closed = False
         self._ending: threading.Thread | None = None
+        self.when_lost: list[Callable[[], None]] = []
+        """Called in its thread when the router is lost."""
         self._thread = threading.Thread(target=self._run, name='wide area', daemon=True)
         self._thread.start()
 
@@ -348,6 +350,9 @@ class WideSession:
             for end in self._ends:
                 self._ends[end] = None
                 end.declared(None)
+        if not self._closed:
+            for act in [*self.when_lost]:
+                act()
         listener.undeclare()
         self._ending = end_session(session, 'wide area end')
 

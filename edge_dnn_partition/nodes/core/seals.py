@@ -112,6 +112,11 @@ class Seals:
     def _two_ways(self, publisher: Any, profile: QoSProfile) -> Any:
         return publisher if self._wide is None else self._wide.publisher(publisher, profile)
 
+    def when_lost(self, act: Callable[[], None]) -> None:
+        """See `WideArea.when_lost`; never, where there is only one site."""
+        if self._wide is not None:
+            self._wide.when_lost(act)
+
     def _from_elsewhere(
         self, topic: str, profile: QoSProfile, take: Callback, arrived: Callable[[float], None] = lambda _: None
     ) -> None:

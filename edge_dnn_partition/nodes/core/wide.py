@@ -60,6 +60,11 @@ class WideArea:
         subscriptions: list[WideSubscription] = self.session.subscribe(leaf, inbox.come, latched=_latched(profile))
         self._undo += [inbox.close, *(subscription.close for subscription in subscriptions)]
 
+    def when_lost(self, act: Callable[[], None]) -> None:
+        """Do something, in a thread of the session's, whenever the router is lost."""
+        self.session.when_lost.append(act)
+        self._undo.append(lambda: self.session.when_lost.remove(act))
+
     def _leaf(self, topic: str, profile: QoSProfile) -> str | None:
         """Return what a topic is called in its fleet; None if it is none of it, or for tensors, which have links of their own."""
         if profile in (qos.TENSORS, qos.ACKS):

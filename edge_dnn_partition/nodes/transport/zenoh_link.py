@@ -85,6 +85,7 @@ class ZenohLink(GuardedSender[WholeSender]):
         self._subscribe(HopAck, node.topics.acks(), self._on_ack, qos.ACKS)
         self._thread = threading.Thread(target=self._run, name='zenoh_sender', daemon=True)
         self._thread.start()
+        node.seals.when_lost(self._on_lost)  # a session without tensors under way would not notice by itself
 
     # Topics and keys ------------------------------------------------------------------------------------------
 
@@ -280,9 +281,12 @@ class ZenohLink(GuardedSender[WholeSender]):
 
     def _on_transport(self, event: Any) -> None:
         if event.kind == zenoh.SampleKind.DELETE:
-            with self._condition:
-                self._lost = True
-                self._condition.notify_all()
+            self._on_lost()
+
+    def _on_lost(self) -> None:
+        with self._condition:
+            self._lost = True
+            self._condition.notify_all()
 
     def _open(self) -> Any:
         """Return a session as soon as the router can be reached, a new one each time; None if the link is stopped before."""
